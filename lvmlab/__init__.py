@@ -1,0 +1,30 @@
+"""lvmlab: latent variable models as sentences about two joint distributions."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from lvmlab.joint import Draw as Draw
+from lvmlab.joint import Evaluation as Evaluation
+from lvmlab.joint import Joint as Joint
+from lvmlab.joint import Objective as Objective
+from lvmlab.objectives import annealed as annealed
+from lvmlab.objectives import complete_likelihood as complete_likelihood
+from lvmlab.objectives import elbo as elbo
+from lvmlab.objectives import exact_posterior as exact_posterior
+from lvmlab.objectives import importance_weighted as importance_weighted
+from lvmlab.objectives import marginal_likelihood as marginal_likelihood
+from lvmlab.objectives import weighted as weighted
+from lvmlab.presets import choose as choose
+from lvmlab.steps import alternate as alternate
+from lvmlab.steps import descend as descend
+from lvmlab.steps import expect_then_maximise as expect_then_maximise
+from lvmlab.steps import match_then_descend as match_then_descend
+from lvmlab.train import Batches as Batches
+from lvmlab.train import Fresh as Fresh
+from lvmlab.train import History as History
+from lvmlab.train import evaluate as evaluate
+from lvmlab.train import fit as fit
+
+try:
+    __version__ = version("lvmlab")
+except PackageNotFoundError:  # imported from a source tree that is not installed
+    __version__ = "0.0.0+source"

@@ -1,0 +1,14 @@
+"""Objectives: sentences about two joints, one idea a file; the docstring is the theorem.
+
+To add one: write `objectives/yours.py` and export it here.
+"""
+
+from lvmlab.objectives.combine import annealed as annealed
+from lvmlab.objectives.combine import weighted as weighted
+from lvmlab.objectives.complete import best_pairing as best_pairing
+from lvmlab.objectives.complete import complete_likelihood as complete_likelihood
+from lvmlab.objectives.complete import pair_scores as pair_scores
+from lvmlab.objectives.elbo import elbo as elbo
+from lvmlab.objectives.elbo import importance_weighted as importance_weighted
+from lvmlab.objectives.marginal import exact_posterior as exact_posterior
+from lvmlab.objectives.marginal import marginal_likelihood as marginal_likelihood

@@ -1,0 +1,446 @@
+"""Training: `fit` loops over steps, remembers what happened, and can be killed and resumed."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lvmlab import checkpoint as files
+from lvmlab import devices
+from lvmlab.batches import Batches as Batches
+from lvmlab.batches import Fresh as Fresh
+from lvmlab.batches import Stream
+from lvmlab.joint import Batch, Evaluation, Joint, Objective
+from lvmlab.presets import preset_name
+from lvmlab.steps import Step, not_finite
+
+_FLUSH = 1000  # steps whose terms may wait on the device
+
+
+@dataclass
+class History:
+    """What happened in a run: one number a step for every term, in the term's own unit.
+
+    `history["rate"]` is the list of batch means of that term; "loss" is the loss. `validation`
+    holds (step, value) pairs, `seconds` the time spent training in all sessions together.
+    """
+
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    outcome: str = "not started"
+
+    def __getitem__(self, term: str) -> list[float]:
+        if term not in self.terms:
+            raise ValueError(f"no term {term!r} in this history, it has {sorted(self.terms)}")
+        return self.terms[term]
+
+    def __len__(self) -> int:
+        return len(self.terms.get("loss", ()))
+
+    def last(self, term: str, steps: int = 100) -> float:
+        """The mean of a term over the last `steps` steps."""
+        window = self[term][-steps:]
+        return sum(window) / len(window)
+
+    def append(self, rows: list[dict[str, Tensor]]) -> None:
+        """Convert waiting batch means with one transfer a term; a missing term counts as NaN."""
+        for name in {name: None for row in rows for name in row}:
+            nan = torch.full((), torch.nan, device=rows[0]["loss"].device)
+            column = torch.stack([row.get(name, nan).to(nan.dtype) for row in rows]).tolist()
+            before = self.terms.setdefault(name, [torch.nan] * len(self))
+            before += column
+        longest = len(self)
+        for values in self.terms.values():
+            values += [torch.nan] * (longest - len(values))
+
+
+@dataclass
+class _Run:
+    """The state of a run that is not in modules, optimisers or schedulers."""
+
+    done: int = 0
+    since_best: int = 0
+    best: float = float("inf")
+    best_step: int = 0
+    best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    waiting: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+def fit(
+    step: Step,
+    batches: Stream | Iterable[Batch],
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    schedulers: Sequence[LRScheduler | ReduceLROnPlateau] = (),
+    validate: Callable[[], float] | None = None,
+    validate_every: int | None = None,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = True,
+    settings: dict[str, Any] | None = None,
+    device: str | torch.device = "auto",
+    progress: bool | None = None,
+) -> History:
+    """Run a step for so many steps or epochs and return its `History`.
+
+    batches: `Batches`, `Fresh`, or any iterable of batches (then without checkpoints).
+    schedulers: torch's own, stepped after every step; a `ReduceLROnPlateau` after every validation.
+    validate: a function without arguments whose number is to fall, such as a validation loss; it
+    runs every `validate_every` steps (an epoch when None), in eval mode and under its own random
+    state, so that looking does not change the run. The best weights are put back at the end;
+    `patience` is the number of validations without a better one after which the run stops.
+    checkpoint: a file, written every `checkpoint_every` steps (an epoch when None) and at the end.
+    When it exists the run goes on from there, bit for bit on a CPU, unless `resume=False`; its
+    `settings` (yours, the preset, the batches) must agree. `history.json` beside it can be read
+    at any time. progress: a bar; None shows one when the run lasts longer than two seconds.
+
+    Raises `FloatingPointError` naming the objective, the term and the step when the loss is no
+    longer finite (the last good checkpoint stays), `ValueError` for arguments that make no sense
+    and for a checkpoint of another preset, model or data set.
+    """
+    stream = batches if hasattr(batches, "at") else _Endless(batches)
+    total = _total(steps, epochs, stream)
+    _check_every(validate_every, patience, validate, checkpoint, stream)
+    device = devices.pick(device)
+    for module in step.modules.values():
+        module.to(device)
+    if isinstance(stream, Batches):
+        stream.to(device)
+    run = _Run()
+    settings = {
+        "preset": preset_name(),
+        "step": step.name,
+        "batches": stream.describe() if hasattr(stream, "describe") else {},
+    } | (settings or {})
+    if checkpoint is not None and resume and Path(checkpoint).is_file():
+        _restore(Path(checkpoint), step, schedulers, run, settings)
+    look_every, save_every = validate_every or len(stream), checkpoint_every or len(stream)
+    train(True, step.modules)
+    with _bar(total, run.done, progress) as bar:
+        stop, started = run.done >= total or _exhausted(run, patience), time.perf_counter()
+        while not stop:
+            _advance(run, step, stream, device, schedulers, checkpoint)
+            looked = validate is not None and run.done % look_every == 0
+            if looked:
+                _look(run, step, validate, schedulers)
+            stop = run.done >= total or (looked and _exhausted(run, patience))
+            saves = checkpoint is not None and (run.done % save_every == 0 or stop)
+            if looked or saves or stop or len(run.waiting) >= _FLUSH:
+                _flush(run, step, checkpoint)
+                bar.set_postfix(loss=f"{run.history['loss'][-1]:.4g}", refresh=False)
+                run.history.seconds += time.perf_counter() - started
+                started = time.perf_counter()
+            if saves:
+                save(checkpoint, step, schedulers, run, settings)
+            bar.update(1)
+    run.history.outcome = _outcome(run, total)
+    if run.best_weights:
+        for name, weights in run.best_weights.items():
+            step.modules[name].load_state_dict(weights)
+    return run.history
+
+
+def evaluate(
+    objective: Objective,
+    p: Joint,
+    q: Joint,
+    batches: Iterable[Batch],
+    device: str | torch.device = "auto",
+) -> dict[str, float]:
+    """Means of the loss and of every term over all rows, in eval mode and without gradients.
+
+    batches: an iterable of batches, such as `Batches(held_out, size=500)`, which gives one epoch
+    in row order. Raises `ValueError` when there is none.
+    """
+    device = devices.pick(device)
+    modules = {"p": p, "q": q} | (
+        {"objective": objective} if isinstance(objective, nn.Module) else {}
+    )
+    sums: dict[str, Tensor] = {}
+    rows = 0
+    with evaluating(modules), torch.no_grad():
+        for module in modules.values():
+            module.to(device)
+        for batch in batches:
+            evaluation = objective(p, q, _move(batch, device))
+            size = len(next(iter(batch.values())))
+            rows += size
+            for name, value in (_means(evaluation)).items():
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + value * size
+    if not rows:
+        raise ValueError("batches gave nothing to evaluate: expected one batch or more")
+    return {name: (value / rows).item() for name, value in sums.items()}
+
+
+def save(
+    path: str | Path,
+    step: Step,
+    schedulers: Sequence[Any] = (),
+    run: _Run | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Write modules, optimisers, schedulers, random state and history to one file, atomically.
+
+    Raises `FloatingPointError`, and keeps the file that is there, when a weight is not finite.
+    """
+    run, path = run or _Run(), Path(path)
+    for name, module in step.modules.items():
+        for key, value in module.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise FloatingPointError(
+                    f"{name}.{key} is no longer finite after step {run.done}: nothing was saved, "
+                    f"{path} is as before. Try a smaller learning rate or a clip."
+                )
+    state = {
+        "settings": settings or {},
+        "modules": {name: dict(m.state_dict()) for name, m in step.modules.items()},
+        "optimisers": {name: o.state_dict() for name, o in step.optimisers.items()},
+        "schedulers": [s.state_dict() for s in schedulers],
+        "run": {name: getattr(run, name) for name in _KEPT},
+        "history": asdict(run.history),
+        "random": files.random_state(),
+    }
+    files.write(path, state)
+    readable = path.with_name("history.json")
+    unfinished = readable.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(state["history"]))
+    os.replace(unfinished, readable)
+
+
+def resume(
+    path: str | Path,
+    step: Step,
+    schedulers: Sequence[Any] = (),
+    settings: dict[str, Any] | None = None,
+) -> History:
+    """Put a checkpoint back into a step's modules, optimisers and schedulers; return its history.
+
+    Raises `FileNotFoundError`, and `ValueError` for a damaged file or one of another preset,
+    model or data set; nothing is changed then. `settings` given here must agree with the file's.
+    """
+    run = _Run()
+    _restore(Path(path), step, schedulers, run, settings)
+    return run.history
+
+
+_KEPT = ("done", "since_best", "best", "best_step", "best_weights")
+
+
+def _restore(
+    path: Path, step: Step, schedulers: Sequence[Any], run: _Run, settings: dict[str, Any] | None
+) -> None:
+    state = files.read(path)
+    _check_settings(path, state["settings"], settings or {})
+    _check_weights(path, state["modules"], step.modules)
+    for kind, held, given in (
+        ("optimisers", state["optimisers"], step.optimisers),
+        ("schedulers", state["schedulers"], schedulers),
+    ):
+        if len(held) != len(given):
+            raise ValueError(f"{path} holds {len(held)} {kind}, this run has {len(given)}")
+    for name, module in step.modules.items():
+        module.load_state_dict(state["modules"][name])
+    for name, optimiser in step.optimisers.items():
+        optimiser.load_state_dict(state["optimisers"][name])
+    for scheduler, held in zip(schedulers, state["schedulers"], strict=True):
+        scheduler.load_state_dict(held)
+    for name in _KEPT:
+        setattr(run, name, state["run"][name])
+    run.history = History(**state["history"])
+    run.history.validation = [(int(s), v) for s, v in run.history.validation]
+    files.set_random_state(state["random"])
+
+
+def _check_settings(path: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
+    if differ := {k: (held.get(k), v) for k, v in given.items() if held.get(k) != v}:
+        words = "; ".join(
+            f"{k} is {old!r} there and {new!r} here" for k, (old, new) in differ.items()
+        )
+        raise ValueError(
+            f"{path} is a checkpoint of another run: {words}. Give another path, delete the file, "
+            "or pass resume=False to write over it."
+        )
+
+
+def _check_weights(path: Path, held: dict[str, Any], modules: dict[str, nn.Module]) -> None:
+    shapes = {f"{m}.{k}": tuple(v.shape) for m, w in held.items() for k, v in w.items()}
+    here = {
+        f"{m}.{k}": tuple(v.shape) for m, w in modules.items() for k, v in w.state_dict().items()
+    }
+    if differ := [k for k in {**shapes, **here} if shapes.get(k) != here.get(k)]:
+        first = differ[0]
+        raise ValueError(
+            f"{path} is a checkpoint of another model: {len(differ)} tensors differ, first {first!r}, "
+            f"{shapes.get(first, 'absent')} there and {here.get(first, 'absent')} here. "
+            "Build the same model, or give another path."
+        )
+
+
+def _advance(
+    run: _Run,
+    step: Step,
+    stream: Stream,
+    device: torch.device,
+    schedulers: Sequence[Any],
+    checkpoint: str | Path | None,
+) -> None:
+    try:
+        evaluation = step(_move(stream.at(run.done), device))
+    except FloatingPointError as error:
+        kept = f" The last good checkpoint is {checkpoint}." if checkpoint else ""
+        raise FloatingPointError(f"step {run.done}: {error}{kept}") from error
+    except ValueError as error:
+        error.add_note(f"in step {run.done} of {step.name}")
+        raise
+    run.waiting.append(_means(evaluation))
+    for scheduler in schedulers:
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+    run.done += 1
+
+
+def _look(run: _Run, step: Step, validate: Callable[[], float], schedulers: Sequence[Any]) -> None:
+    with evaluating(step.modules), quietly():
+        value = float(validate())
+    run.history.validation.append((run.done, value))
+    run.since_best += 1
+    if value < run.best:
+        run.best, run.best_step, run.since_best = value, run.done, 0
+        run.best_weights = {
+            name: {k: v.detach().clone() for k, v in m.state_dict().items()}
+            for name, m in step.modules.items()
+        }
+    for scheduler in schedulers:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(value)
+
+
+def _flush(run: _Run, step: Step, checkpoint: str | Path | None) -> None:
+    if not run.waiting:
+        return
+    first = run.done - len(run.waiting)
+    run.history.append(run.waiting)
+    rows, run.waiting = run.waiting, []
+    for i, loss in enumerate(run.history["loss"][first:]):
+        if loss != loss or abs(loss) == float("inf"):
+            kept = f" The last good checkpoint is {checkpoint}." if checkpoint else ""
+            raise FloatingPointError(f"step {first + i}: {not_finite(step.name, rows[i])}{kept}")
+
+
+def _means(evaluation: Evaluation) -> dict[str, Tensor]:
+    means = {name: values.detach().mean() for name, values in evaluation.terms.items()}
+    return {"loss": evaluation.loss.detach()} | means
+
+
+def _move(batch: Batch, device: torch.device) -> Batch:
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+def _exhausted(run: _Run, patience: int | None) -> bool:
+    return patience is not None and run.since_best > patience
+
+
+def _outcome(run: _Run, total: int) -> str:
+    best = f", best validation {run.best:.6g} at step {run.best_step}" if run.best_weights else ""
+    how = "finished" if run.done >= total else "stopped early"
+    return f"{how} after {run.done} steps{best}"
+
+
+def _total(steps: int | None, epochs: float | None, stream: Stream) -> int:
+    if (steps is None) == (epochs is None):
+        raise ValueError(f"give steps or epochs, one of them: got steps={steps}, epochs={epochs}")
+    total = steps if steps is not None else round(epochs * len(stream))  # type: ignore[operator]
+    if total < 1:
+        raise ValueError(f"expected one step or more, got steps={steps}, epochs={epochs}")
+    return total
+
+
+def _check_every(
+    validate_every: int | None,
+    patience: int | None,
+    validate: Callable[[], float] | None,
+    checkpoint: str | Path | None,
+    stream: Stream,
+) -> None:
+    if patience is not None and validate is None:
+        raise ValueError("patience needs a number to watch: give validate=, a function")
+    if validate_every is not None and validate_every < 1:
+        raise ValueError(f"validate_every must be 1 or more, got {validate_every}")
+    if checkpoint is not None and isinstance(stream, _Endless):
+        raise ValueError(
+            "checkpoints need batches whose order can be restored: use Batches or Fresh"
+        )
+
+
+class _Endless:
+    """Any iterable of batches, started again whenever it ends."""
+
+    def __init__(self, batches: Iterable[Batch]):
+        self.batches, self.iterator = batches, iter(batches)
+
+    def __len__(self) -> int:
+        return len(self.batches) if hasattr(self.batches, "__len__") else _FLUSH
+
+    def at(self, step: int) -> Batch:
+        batch = next(self.iterator, None)
+        if batch is None:
+            self.iterator = iter(self.batches)
+            batch = next(self.iterator, None)
+        if batch is None:
+            raise ValueError(f"batches ran out at step {step}: give Batches, Fresh or a list")
+        return batch
+
+
+def train(mode: bool, modules: dict[str, nn.Module]) -> None:
+    """Put all modules into train mode, or eval mode when False."""
+    for module in modules.values():
+        module.train(mode)
+
+
+@contextmanager
+def evaluating(modules: dict[str, nn.Module]) -> Iterator[None]:
+    """Eval mode inside, each module's own mode again afterwards."""
+    modes = {name: {m: m.training for m in top.modules()} for name, top in modules.items()}
+    try:
+        train(False, modules)
+        yield
+    finally:
+        for held in modes.values():
+            for module, mode in held.items():
+                module.training = mode
+
+
+@contextmanager
+def quietly(seed: int = 0) -> Iterator[None]:
+    """A random state of its own inside, the outer one untouched: the same numbers every time."""
+    devices_here = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=devices_here):
+        torch.manual_seed(seed)
+        yield
+
+
+def _bar(total: int, done: int, progress: bool | None) -> Any:
+    from tqdm.auto import tqdm
+
+    wanted = {} if progress is None else {"disable": not progress}  # else $TQDM_DISABLE decides
+    return tqdm(
+        total=total,
+        initial=done,
+        desc="fit",
+        unit="step",
+        leave=False,
+        delay=0 if progress else 2,
+        **wanted,
+    )
