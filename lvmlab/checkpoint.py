@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 FORMAT = "lvmlab checkpoint 1"
 
@@ -28,6 +28,8 @@ def write(path: str | Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_pack(state, "state", tensors))
     path.parent.mkdir(parents=True, exist_ok=True)
+    for orphan in path.parent.glob(f".{path.name}.*.unfinished"):
+        orphan.unlink(missing_ok=True)  # of a save that was killed
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         save_file(tensors, unfinished, metadata={"format": FORMAT, "tree": tree})
@@ -81,7 +83,7 @@ def set_random_state(state: dict[str, Any]) -> None:
     """Put back what `random_state` returned; accelerators that are not here are left out."""
     torch.set_rng_state(state["torch"])
     kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     random.setstate(state["python"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -89,9 +91,36 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.mps.set_rng_state(state["mps"])
 
 
+def check_settings(path: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
+    """Raise `ValueError` unless what is given agrees with what the checkpoint holds."""
+    if differ := {k: (held.get(k), v) for k, v in given.items() if held.get(k) != v}:
+        words = "; ".join(
+            f"{k} is {old!r} there and {new!r} here" for k, (old, new) in differ.items()
+        )
+        raise ValueError(
+            f"{path} is a checkpoint of another run: {words}. Give another path, delete the file, "
+            "or pass resume=False to write over it."
+        )
+
+
+def check_weights(path: Path, held: dict[str, Any], modules: dict[str, nn.Module]) -> None:
+    """Raise `ValueError` unless every tensor of the checkpoint has its place in the modules."""
+    shapes = {f"{m}.{k}": tuple(v.shape) for m, w in held.items() for k, v in w.items()}
+    here = {
+        f"{m}.{k}": tuple(v.shape) for m, w in modules.items() for k, v in w.state_dict().items()
+    }
+    if differ := [k for k in {**shapes, **here} if shapes.get(k) != here.get(k)]:
+        first = differ[0]
+        raise ValueError(
+            f"{path} is a checkpoint of another model: {len(differ)} tensors differ, first "
+            f"{first!r}, {shapes.get(first, 'absent')} there and {here.get(first, 'absent')} here. "
+            "Build the same model, or give another path."
+        )
+
+
 def _numpy_state() -> tuple[Any, ...]:
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    return (kind, torch.as_tensor(keys.astype(np.int64)), position, has_gauss, cached)
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - steps may use it
+    return (str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), *rest)
 
 
 def _pack(node: Any, where: str, tensors: dict[str, Tensor]) -> Any:

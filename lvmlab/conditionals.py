@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, MixtureSameFamily
+from torch.distributions import Distribution, Independent, MixtureSameFamily, constraints
 from torch.nn import functional as F
 
 from lvmlab import distributions as D
@@ -113,6 +113,8 @@ class Proportions(nn.Module):
 
 class StandardNormal(nn.Module):
     """The prior p(z) = N(0, I) over z of shape (dim,)."""
+
+    zero: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
@@ -267,6 +269,8 @@ class Assignment(nn.Module):
     Raises `ValueError` for an index outside 0 ... N - 1 and for latents of another shape.
     """
 
+    latents: Tensor
+
     def __init__(self, latents: Tensor):
         super().__init__()
         if latents.ndim < 1 or len(latents) < 1:
@@ -293,7 +297,7 @@ class Assignment(nn.Module):
 
 
 class _GreyBernoulli(torch.distributions.Bernoulli):
-    support = torch.distributions.constraints.unit_interval  # grey pixels are scored as well
+    support: constraints.Constraint = constraints.unit_interval  # type: ignore[assignment]
 
 
 def _event(distribution: Distribution) -> Independent:

@@ -5,7 +5,7 @@ keep every constant, so that likelihoods of different models can be compared.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Delta(Distribution):
 
     has_rsample = True
     support = constraints.real
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, value: Tensor, event_dim: int | None = None):
         event_dim = max(value.ndim - 1, 0) if event_dim is None else event_dim
@@ -81,7 +81,10 @@ class DiscretisedLogistic(Distribution):
 
     has_rsample = False
     support = constraints.interval(-1.0, 1.0)
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
 
     def __init__(self, loc: Tensor, scale: Tensor | float):
         self.loc, self.scale = torch.broadcast_tensors(loc, torch.as_tensor(scale).to(loc))
@@ -118,7 +121,7 @@ class Dequantised(Distribution):
     """
 
     has_rsample = False
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, density: Distribution, levels: int = 256):
         self.density, self.levels = density, levels

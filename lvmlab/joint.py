@@ -189,7 +189,10 @@ class Joint(nn.Module):
     def _check_support(self, text: str, here: Distribution, value: Tensor) -> None:
         if not self._checks(value) or _shape_problem(here, value):
             return  # the shape error that follows says more
-        support = getattr(here, "support", None)
+        try:
+            support = here.support
+        except NotImplementedError:  # a distribution that declares none
+            return
         if support is None or support.check(value).all():
             return
         if value.is_floating_point() and not value.isfinite().all():

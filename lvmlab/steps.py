@@ -129,7 +129,8 @@ def expect_then_maximise(p: Joint, respond: Callable[[Joint, Batch], Tensor]) ->
     """
     from lvmlab.objectives.marginal import marginal_likelihood
 
-    for text, factor in p.factors.items():
+    factors: dict[str, Any] = dict(p.factors)
+    for text, factor in factors.items():
         if not hasattr(factor, "maximise"):
             raise ValueError(
                 f"{p.name}({text}) has no closed-form M step (a method maximise): use Proportions "
@@ -140,7 +141,7 @@ def expect_then_maximise(p: Joint, respond: Callable[[Joint, Batch], Tensor]) ->
         with torch.no_grad():
             before = marginal_likelihood(p, p, batch)
             weights = respond(p, batch)
-        for text, factor in p.factors.items():
+        for text, factor in factors.items():
             factor.maximise(batch.get(text.partition("|")[0], weights), weights)
         return before
 

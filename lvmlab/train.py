@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,49 +18,12 @@ from lvmlab import devices
 from lvmlab.batches import Batches as Batches
 from lvmlab.batches import Fresh as Fresh
 from lvmlab.batches import Stream
+from lvmlab.history import History as History
 from lvmlab.joint import Batch, Evaluation, Joint, Objective
 from lvmlab.presets import preset_name
 from lvmlab.steps import Step, not_finite
 
 _FLUSH = 1000  # steps whose terms may wait on the device
-
-
-@dataclass
-class History:
-    """What happened in a run: one number a step for every term, in the term's own unit.
-
-    `history["rate"]` is the list of batch means of that term; "loss" is the loss. `validation`
-    holds (step, value) pairs, `seconds` the time spent training in all sessions together.
-    """
-
-    terms: dict[str, list[float]] = field(default_factory=dict)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    outcome: str = "not started"
-
-    def __getitem__(self, term: str) -> list[float]:
-        if term not in self.terms:
-            raise ValueError(f"no term {term!r} in this history, it has {sorted(self.terms)}")
-        return self.terms[term]
-
-    def __len__(self) -> int:
-        return len(self.terms.get("loss", ()))
-
-    def last(self, term: str, steps: int = 100) -> float:
-        """The mean of a term over the last `steps` steps."""
-        window = self[term][-steps:]
-        return sum(window) / len(window)
-
-    def append(self, rows: list[dict[str, Tensor]]) -> None:
-        """Convert waiting batch means with one transfer a term; a missing term counts as NaN."""
-        for name in {name: None for row in rows for name in row}:
-            nan = torch.full((), torch.nan, device=rows[0]["loss"].device)
-            column = torch.stack([row.get(name, nan).to(nan.dtype) for row in rows]).tolist()
-            before = self.terms.setdefault(name, [torch.nan] * len(self))
-            before += column
-        longest = len(self)
-        for values in self.terms.values():
-            values += [torch.nan] * (longest - len(values))
 
 
 @dataclass
@@ -110,7 +73,7 @@ def fit(
     longer finite (the last good checkpoint stays), `ValueError` for arguments that make no sense
     and for a checkpoint of another preset, model or data set.
     """
-    stream = batches if hasattr(batches, "at") else _Endless(batches)
+    stream: Any = batches if hasattr(batches, "at") else _Endless(batches)  # type: ignore[arg-type]
     total = _total(steps, epochs, stream)
     _check_every(validate_every, patience, validate, checkpoint, stream)
     device = devices.pick(device)
@@ -133,7 +96,7 @@ def fit(
         while not stop:
             _advance(run, step, stream, device, schedulers, checkpoint)
             looked = validate is not None and run.done % look_every == 0
-            if looked:
+            if looked and validate is not None:
                 _look(run, step, validate, schedulers)
             stop = run.done >= total or (looked and _exhausted(run, patience))
             saves = checkpoint is not None and (run.done % save_every == 0 or stop)
@@ -142,7 +105,7 @@ def fit(
                 bar.set_postfix(loss=f"{run.history['loss'][-1]:.4g}", refresh=False)
                 run.history.seconds += time.perf_counter() - started
                 started = time.perf_counter()
-            if saves:
+            if saves and checkpoint is not None:
                 save(checkpoint, step, schedulers, run, settings)
             bar.update(1)
     run.history.outcome = _outcome(run, total)
@@ -242,8 +205,8 @@ def _restore(
     path: Path, step: Step, schedulers: Sequence[Any], run: _Run, settings: dict[str, Any] | None
 ) -> None:
     state = files.read(path)
-    _check_settings(path, state["settings"], settings or {})
-    _check_weights(path, state["modules"], step.modules)
+    files.check_settings(path, state["settings"], settings or {})
+    files.check_weights(path, state["modules"], step.modules)
     for kind, held, given in (
         ("optimisers", state["optimisers"], step.optimisers),
         ("schedulers", state["schedulers"], schedulers),
@@ -261,31 +224,6 @@ def _restore(
     run.history = History(**state["history"])
     run.history.validation = [(int(s), v) for s, v in run.history.validation]
     files.set_random_state(state["random"])
-
-
-def _check_settings(path: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
-    if differ := {k: (held.get(k), v) for k, v in given.items() if held.get(k) != v}:
-        words = "; ".join(
-            f"{k} is {old!r} there and {new!r} here" for k, (old, new) in differ.items()
-        )
-        raise ValueError(
-            f"{path} is a checkpoint of another run: {words}. Give another path, delete the file, "
-            "or pass resume=False to write over it."
-        )
-
-
-def _check_weights(path: Path, held: dict[str, Any], modules: dict[str, nn.Module]) -> None:
-    shapes = {f"{m}.{k}": tuple(v.shape) for m, w in held.items() for k, v in w.items()}
-    here = {
-        f"{m}.{k}": tuple(v.shape) for m, w in modules.items() for k, v in w.state_dict().items()
-    }
-    if differ := [k for k in {**shapes, **here} if shapes.get(k) != here.get(k)]:
-        first = differ[0]
-        raise ValueError(
-            f"{path} is a checkpoint of another model: {len(differ)} tensors differ, first {first!r}, "
-            f"{shapes.get(first, 'absent')} there and {here.get(first, 'absent')} here. "
-            "Build the same model, or give another path."
-        )
 
 
 def _advance(
@@ -391,7 +329,7 @@ class _Endless:
         self.batches, self.iterator = batches, iter(batches)
 
     def __len__(self) -> int:
-        return len(self.batches) if hasattr(self.batches, "__len__") else _FLUSH
+        return len(self.batches) if isinstance(self.batches, Sized) else _FLUSH
 
     def at(self, step: int) -> Batch:
         batch = next(self.iterator, None)

@@ -1,6 +1,7 @@
 """Dense networks: the workhorse of the toys."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class MLP(nn.Module):
         if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(f"sizes must be two or more whole numbers from 1 up, got {sizes}")
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation()]
         self.layers = nn.Sequential(*layers[:-1])
         self.inputs, self.outputs = sizes[0], sizes[-1]

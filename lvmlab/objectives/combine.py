@@ -30,14 +30,13 @@ class weighted(nn.Module):  # noqa: N801 - used like a function, as on the page:
         self.stateful = nn.ModuleList(o for o, _ in parts if isinstance(o, nn.Module))
 
     def forward(self, p: Joint, q: Joint, batch: Batch) -> Evaluation:
-        loss: Tensor | float = 0.0
+        loss = torch.zeros(())
         terms: dict[str, Tensor] = {}
         for objective, weight in self.parts:
             part = objective(p, q, batch)
-            loss = loss + weight * part.loss
+            loss = loss.to(part.loss) + weight * part.loss
             for name, values in part.terms.items():
                 terms[_free(name, terms)] = values
-        assert isinstance(loss, Tensor)
         return Evaluation(loss, terms)
 
     def __repr__(self) -> str:
@@ -52,6 +51,8 @@ class annealed(nn.Module):  # noqa: N801 - used like a function
     counted (`kl-annealing-schedule`; `annealed-loss`).
     Raises `ValueError` for `over` below 1.
     """
+
+    tick: Tensor
 
     def __init__(self, objective: Callable[..., Evaluation], over: int, argument: str = "beta"):
         super().__init__()

@@ -31,7 +31,7 @@ def complete_likelihood(p: Joint, q: Joint, batch: Batch) -> Evaluation:
 
 
 def pair_scores(p: Joint, batch: Batch, latents: Batch) -> Tensor:
-    """log p(x_i, z_j) of every row i of the batch with every latent j, (B, M) nats, no gradient.
+    """Log p(x_i, z_j) of every row i of the batch with every latent j, (B, M) nats, no gradient.
 
     Latents that are equal are scored once: with K values only K columns cost a pass, not M
     (CoLLike, section 4; `k-column-shortcut`).
