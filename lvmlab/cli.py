@@ -1,0 +1,173 @@
+"""The `lvmlab` command: data, doctor, lab. `--json` on all that print."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("torch", "numpy", "scipy", "scikit-learn", "umap-learn", "matplotlib", "ipywidgets"),
+    *("pooch", "safetensors", "tqdm", "jupyterlab", "nbmake", "pytest", "selenium"),
+)
+NEEDED = PACKAGES[:10]  # without these nothing runs; the others belong to the extras lab and test
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 when all is well."""
+    parser = argparse.ArgumentParser(prog="lvmlab", description="A laboratory for latent variables")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, words in {
+        "data": "which data sets are here, which are missing, size, licence, address",
+        "doctor": "versions, threads, device, data, browser: what works here and what to do",
+    }.items():
+        commands.add_parser(name, help=words).add_argument("--json", action="store_true")
+    words = "open JupyterLab on the first notebook; further options go to jupyter lab"
+    commands.add_parser("lab", help=words)
+    given, rest = parser.parse_known_args(arguments)
+    if given.command == "lab":
+        return open_lab(rest)
+    if rest:
+        parser.error(f"unknown options {' '.join(rest)}")
+    try:
+        return data(given.json) if given.command == "data" else doctor(given.json)
+    except ValueError as error:
+        print(f"lvmlab {given.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def data(as_json: bool) -> int:
+    """Print what `lvmlab.datasets` finds on this machine."""
+    from lvmlab.datasets import catalogue
+
+    rows = catalogue.status()
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        size = "size not published" if row["megabytes"] is None else f"{row['megabytes']} MB"
+        missing, splits = row["here"] == "missing", row["splits"]
+        words = ", ".join(splits) if isinstance(splits, list) else ""
+        place = f"missing, a download of {size}" if missing else f"{words}: {row['here']}"
+        print(f"{'-' if missing else '+'} {row['name']:<14} {row['items']}")
+        print(f"  {place}\n  {row['licence']}; {row['address']}")
+        if row["note"]:
+            print(f"  {row['note']}")
+    print("Missing sets are downloaded when they are first loaded, or found in $LVMLAB_DATA.")
+    return 0
+
+
+def doctor(as_json: bool) -> int:
+    """Print what this machine has; 1 when something that is needed is missing."""
+    found = examine()
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        for title, rows in found.items():
+            if title != "problems":
+                print(title)
+                for name, value in rows.items():
+                    print(f"  {name:<14} {value}")
+        for problem in found["problems"]:
+            print(f"! {problem}")
+        print("all is well" if not found["problems"] else "see the lines marked !")
+    return 1 if found["problems"] else 0
+
+
+def examine() -> dict[str, Any]:
+    """What `doctor` prints, as a tree ready for JSON; `problems` says what to do."""
+    import torch
+
+    from lvmlab import __version__, devices
+    from lvmlab.datasets import catalogue
+    from lvmlab.presets import NAMES
+
+    versions = {name: _version(name) for name in PACKAGES}
+    problems = [
+        f"{name} is not installed: run `make env`, or pip install -c constraints.txt -e '.[lab]'"
+        for name in NEEDED
+        if versions[name] == "not installed"
+    ]
+    rows: list[dict[str, object]] = []
+    try:
+        rows = catalogue.status()
+    except ValueError as error:  # LVMLAB_DATA names something that is not a folder
+        problems.append(str(error))
+    preset = os.environ.get("LVMLAB_PRESET", "lesson")
+    if preset not in NAMES:
+        problems.append(f"LVMLAB_PRESET is {preset!r}, expected one of {', '.join(NAMES)}")
+    absent = [str(row["name"]) for row in rows if row["here"] == "missing"]
+    device = devices.pick("auto")
+    browser = {name: shutil.which(name) or "not found" for name in ("chromium", "chromedriver")}
+    return {
+        "versions": {"lvmlab": __version__, "python": sys.version.split()[0], **versions},
+        "compute": {
+            "device": f"{device}" + _device_name(device.type),
+            "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores (toys: 1 is fastest)",
+            "preset": preset,
+        },
+        "data": {
+            "LVMLAB_DATA": os.environ.get("LVMLAB_DATA", "not set"),
+            "here": ", ".join(str(r["name"]) for r in rows if r["here"] != "missing"),
+            "missing": ", ".join(absent) + (" (downloaded on first use)" if absent else "none"),
+        },
+        "browser": browser
+        | {"": "needed by the browser test only: apt-get install chromium chromium-driver"},
+        "problems": problems,
+    }
+
+
+def open_lab(rest: Sequence[str]) -> int:
+    """Start JupyterLab on notebook 00; returns its exit status, 1 when it is not installed."""
+    if _version("jupyterlab") == "not installed":
+        print("jupyterlab is not installed: pip install 'lvmlab[lab]'", file=sys.stderr)
+        return 1
+    folder = course_folder()
+    first = folder / "00_start_here.ipynb"
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *root, *rest]
+    if first.exists():
+        command.append(str(first))
+    if os.name == "nt":
+        import subprocess
+
+        return subprocess.call(command)
+    os.execv(sys.executable, command)
+
+
+def course_folder() -> Path:
+    """The folder with the notebooks: a checkout's own, else a copy in ./lvmlab-course.
+
+    The copy is made once from the installed package; files that are there are never replaced.
+    """
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "notebooks"
+    if checkout.is_dir():
+        return checkout
+    folder = Path.cwd() / "lvmlab-course"
+    folder.mkdir(exist_ok=True)
+    for notebook in sorted((package / "course").glob("*.ipynb")):
+        if not (folder / notebook.name).exists():
+            shutil.copy(notebook, folder)
+    return folder
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _device_name(kind: str) -> str:
+    import torch
+
+    return f", {torch.cuda.get_device_name()}" if kind == "cuda" else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
