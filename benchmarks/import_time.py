@@ -1,6 +1,6 @@
 """What `import lvmlab` adds to `import torch`: medians over fresh processes, and the ratio.
 
-    python benchmarks/import_time.py [repeats]
+python benchmarks/import_time.py [repeats]
 """
 
 import statistics

@@ -59,11 +59,12 @@ class Batches:
         if self._order[0] != epoch:
             self._order = (epoch, self._permutation(epoch))
         rows = self._order[1][place * self.size : (place + 1) * self.size]
-        return {name: v[rows.to(v.device)] for name, v in self.values.items()}
+        return {name: v[rows] for name, v in self.values.items()}
 
     def to(self, device: torch.device) -> "Batches":
         """Keep the values on this device from now on."""
         self.values = {name: v.to(device) for name, v in self.values.items()}
+        self._order = (-1, self._order[1])
         return self
 
     def describe(self) -> dict[str, Any]:
@@ -72,22 +73,23 @@ class Batches:
         return {name: getattr(self, name) for name in names}
 
     def _permutation(self, epoch: int) -> Tensor:
-        if not self.shuffle:
-            return torch.arange(self.rows)
-        return torch.randperm(self.rows, generator=_generator(self.seed, epoch))
+        order = torch.arange(self.rows)
+        if self.shuffle:  # drawn on the CPU, so that it is the same wherever the values are
+            order = torch.randperm(self.rows, generator=_generator(self.seed, epoch))
+        return order.to(self.values["index"].device)
 
 
 class Fresh:
     """Batches drawn anew at every step from a known density: `Fresh(mixture.sample, size=128)`.
 
-    sample(size, generator) gives a batch; the generator of a step is seeded by (seed, step).
+    sample(size, generator=...) gives a batch; the generator of a step is seeded by (seed, step).
     `length` is the number of batches called an epoch. Iterating gives one epoch of draws that
     training never sees. Raises `ValueError` for sizes or lengths below 1.
     """
 
     def __init__(
         self,
-        sample: Callable[[int, torch.Generator], Batch],
+        sample: Callable[..., Batch],
         size: int,
         seed: int = 0,
         length: int = 100,
@@ -101,11 +103,11 @@ class Fresh:
 
     def __iter__(self) -> Iterator[Batch]:
         for i in range(self.length):
-            yield self.sample(self.size, _generator(self.seed, -1 - i))
+            yield self.sample(self.size, generator=_generator(self.seed, -1 - i))
 
     def at(self, step: int) -> Batch:
         """The batch of this step (from 0)."""
-        return self.sample(self.size, _generator(self.seed, step))
+        return self.sample(self.size, generator=_generator(self.seed, step))
 
     def describe(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be resumed on this stream."""

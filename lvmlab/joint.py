@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 Batch = dict[str, Tensor]
 """Values by variable name; the first axis of each holds the B examples."""
@@ -193,7 +193,7 @@ class Joint(nn.Module):
             support = here.support
         except NotImplementedError:  # a distribution that declares none
             return
-        if support is None or support.check(value).all():
+        if support is None or _anywhere(support) or support.check(value).all():
             return
         if value.is_floating_point() and not value.isfinite().all():
             return  # a diverged latent: the step names the term that is no longer finite
@@ -260,6 +260,11 @@ def _every_value(name: str, text: str, here: Distribution, rows: int) -> tuple[T
     nats = here.log_prob(support)  # (K, 1) or (K, rows); (K,) without parents
     nats = nats.T if nats.ndim == 2 else nats
     return support.reshape(len(support), *here.event_shape), nats.expand(rows, len(support))
+
+
+def _anywhere(support: constraints.Constraint) -> bool:
+    """Whether every real number is allowed, which needs no look at the value."""
+    return getattr(support, "base_constraint", support) is constraints.real
 
 
 def _check_factors(name: str, factors: dict[str, Conditional | None]) -> None:

@@ -334,7 +334,7 @@ def test_batches_are_a_function_of_the_step():
     assert [data(rows=10, size=4).at(n)["index"].tolist() for n in (4, 1)] == [first[4], first[1]]
     assert torch.cat([b["index"] for b in batches]).tolist() == list(range(10))
     assert len(Batches({"x": torch.zeros(10)}, 4, drop_last=True)) == 2
-    fresh = Fresh(lambda n, g: {"x": torch.randn(n, generator=g)}, size=5, seed=2)
+    fresh = Fresh(lambda n, generator: {"x": torch.randn(n, generator=generator)}, size=5, seed=2)
     assert torch.equal(fresh.at(3)["x"], fresh.at(3)["x"])
     assert not torch.equal(fresh.at(3)["x"], fresh.at(4)["x"])
     assert sum(len(b["x"]) for b in fresh) == 500

@@ -39,7 +39,7 @@ class MLP(nn.Module):
 
 def flatten(given: Sequence[Tensor]) -> Tensor:
     """The given tensors side by side, (B, total), as floating point numbers."""
-    rows = [g.reshape(len(g), -1) for g in given]
+    rows = [g if g.ndim == 2 else g.reshape(len(g), -1) for g in given]
     dtype = torch.get_default_dtype()
     rows = [r if r.is_floating_point() else r.to(dtype) for r in rows]
     return rows[0] if len(rows) == 1 else torch.cat(rows, 1)

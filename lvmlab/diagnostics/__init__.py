@@ -1,0 +1,60 @@
+"""Numbers from models and samples: information, likelihood, latents, clusters.
+
+Everything here takes NumPy arrays or torch tensors, computes in float64 and gives back a plain
+float, an array or a small named tuple. SciPy, scikit-learn and UMAP are imported on first use.
+"""
+
+from lvmlab.diagnostics.clusters import (
+    ClusterAccuracy,
+    greedy_accuracy,
+    greedy_assignment,
+    hungarian_accuracy,
+)
+from lvmlab.diagnostics.information import (
+    CategoricalInformation,
+    MinibatchInformation,
+    categorical_information,
+    gaussian_information,
+    minibatch_information,
+)
+from lvmlab.diagnostics.latents import ActiveUnits, active_units, knn_accuracy, planar_map
+from lvmlab.diagnostics.likelihood import (
+    bits_per_dim,
+    importance_weighted_nll,
+    log_mean_exp,
+    perplexity,
+)
+from lvmlab.diagnostics.neighbours import knn_entropy, ksg, ksg_ceiling
+from lvmlab.diagnostics.tables import (
+    entropy,
+    kl_divergence,
+    mutual_information,
+    plug_in_information,
+)
+
+__all__ = [
+    "ActiveUnits",
+    "CategoricalInformation",
+    "ClusterAccuracy",
+    "MinibatchInformation",
+    "active_units",
+    "bits_per_dim",
+    "categorical_information",
+    "entropy",
+    "gaussian_information",
+    "greedy_accuracy",
+    "greedy_assignment",
+    "hungarian_accuracy",
+    "importance_weighted_nll",
+    "kl_divergence",
+    "knn_accuracy",
+    "knn_entropy",
+    "ksg",
+    "ksg_ceiling",
+    "log_mean_exp",
+    "minibatch_information",
+    "mutual_information",
+    "perplexity",
+    "planar_map",
+    "plug_in_information",
+]
