@@ -54,8 +54,8 @@ $(VENV)/.ok: pyproject.toml constraints.txt
 	touch $@
 
 lock: env
-	$(BIN)/python -m pip freeze --exclude-editable --exclude lvmlab \
-	  | sed -E 's/\+cpu$$//; / @ /d' > constraints.txt
+	(sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable --exclude lvmlab \
+	  | sed -E 's/\+cpu$$//; / @ /d') > constraints.new && mv constraints.new constraints.txt
 
 clean:
 	rm -rf $(VENV)

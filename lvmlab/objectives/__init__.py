@@ -8,6 +8,7 @@ from lvmlab.objectives.combine import weighted as weighted
 from lvmlab.objectives.complete import best_pairing as best_pairing
 from lvmlab.objectives.complete import complete_likelihood as complete_likelihood
 from lvmlab.objectives.complete import pair_scores as pair_scores
+from lvmlab.objectives.complete import quota_posterior as quota_posterior
 from lvmlab.objectives.elbo import elbo as elbo
 from lvmlab.objectives.elbo import importance_weighted as importance_weighted
 from lvmlab.objectives.marginal import exact_posterior as exact_posterior

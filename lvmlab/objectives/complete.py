@@ -9,6 +9,7 @@ of a likelihood to be maximised; here the loss is the negative, to be descended.
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lvmlab.joint import Batch, Evaluation, Joint
 
@@ -66,3 +67,27 @@ def best_pairing(scores: Tensor) -> Tensor:
             "Give the decoder a larger scale or the prior mass everywhere."
         )
     return torch.as_tensor(linear_sum_assignment(table, maximize=True)[1], device=scores.device)
+
+
+def quota_posterior(p: Joint, batch: Batch, quota: Tensor | None = None) -> Tensor:
+    """The best pairing of all rows at once, for latents of which value k exists quota[k] times.
+
+    Returns one-hot rows (B, K): the z for each row that together maximise sum log p(x, z) while
+    value k is used exactly quota[k] times. That is CoLLike's match on a whole data set, written as
+    an E step for `steps.expect_then_maximise`. quota: (K,) whole numbers that sum to B; as even as
+    possible when None, which is what a uniform prior expects. Ties are broken arbitrarily but
+    always in the same way. Raises `ValueError` for a quota of another length or sum.
+    """
+    with torch.no_grad():
+        scores = p.enumerate(batch).log_joint
+    size, values = scores.shape
+    if quota is None:
+        quota = torch.full((values,), size // values)
+        quota[: size % values] += 1
+    if quota.shape != (values,) or int(quota.sum()) != size or (quota < 0).any():
+        raise ValueError(
+            f"quota must be {values} whole numbers from 0 up that sum to the {size} rows, got "
+            f"{quota.tolist()} with sum {int(quota.sum())}: count how often each value may be used"
+        )
+    stock = torch.arange(values, device=scores.device).repeat_interleave(quota.to(scores.device))
+    return F.one_hot(stock[best_pairing(scores[:, stock])], values).to(scores)
