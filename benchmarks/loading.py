@@ -22,9 +22,8 @@ def main() -> None:
         started = time.perf_counter()
         size = sum(len(file.read_bytes()) for file in folder.glob("*")) if folder.is_dir() else 0
         read = time.perf_counter() - started
-        print(
-            f"{row['name']:<14} {len(data):>6} rows {loaded:6.2f} s; {size / 1e6:.0f} MB {read:.2f} s"
-        )
+        bytes_read = f"{size / 1e6:.0f} MB read in {read:.2f} s"
+        print(f"{row['name']:<14} {len(data):>6} rows in {loaded:.2f} s; {bytes_read}")
 
 
 if __name__ == "__main__":

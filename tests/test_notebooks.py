@@ -44,7 +44,7 @@ def test_claims_exercises_and_sizes_are_in_the_cells(path):
     prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     assert len(re.findall(r"^\s*assert ", code, re.M)) >= 3
     exercise = path.stem[3:]
-    assert f"{exercise}." in code
+    assert f"from lvmlab.exercises import {exercise}" in code
     assert "$$" in prose
     assert (ROOT / "lvmlab" / "exercises" / f"{exercise}.py").exists()
 

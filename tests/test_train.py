@@ -156,7 +156,7 @@ def test_terms_that_come_and_go_are_nan_where_they_were_absent():
     seen: list[int] = []
     p, q, _ = small()
     step = descend(objective, p, q, torch.optim.SGD(p.parameters(), lr=0.0))
-    history = fit(step, data(), steps=4, checkpoint=None)
+    history = fit(step, data(), steps=4, validate=lambda: 0.0, validate_every=1)
     assert str(history["early"]) == "[1.0, 1.0, nan, nan]"
     assert str(history["late"]) == "[nan, nan, 1.0, 1.0]"
 
@@ -184,6 +184,15 @@ def test_early_stopping_puts_the_best_weights_back():
     history = fit(step, data(), steps=100, validate=validate, validate_every=5, patience=2)
     assert history.outcome.startswith("stopped early after 25 steps, best validation 1 at step 10")
     assert torch.equal(p.factors["x|z"].network.layers[0].weight, kept[1.0])
+
+
+def test_patience_is_counted_across_a_restart(tmp_path):
+    numbers = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    given = {"validate_every": 5, "patience": 2, "checkpoint": tmp_path / "c"}
+    _, _, step = small()
+    fit(step, data(), steps=10, validate=lambda: next(numbers), **given)
+    history = fit(step, data(), steps=100, validate=lambda: next(numbers), **given)
+    assert history.outcome.startswith("stopped early after 20 steps, best validation 1 at step 5")
 
 
 def test_schedulers_are_stepped_and_a_plateau_watches_the_validation():

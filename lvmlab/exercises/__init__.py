@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class Wrong(Exception):
+class Wrong(Exception):  # noqa: N818 - an answer is wrong, the program is not
     """Raised by a check: what is wrong with the answer, as a hint and not as the solution."""
 
 
-class _Unanswered(Exception):
+class _Unanswered(Exception):  # noqa: N818
     pass
 
 
