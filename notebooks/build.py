@@ -39,7 +39,21 @@ def strip(notebook: nbformat.NotebookNode) -> None:
             data = output.get("data", {})
             if "image/png" in data:
                 data.pop(WIDGET, None)  # the picture stays; a view without state cannot be drawn
-            output.get("metadata", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            output.get("metadata", {}).pop(WIDGET, None)
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Neighbouring prints as one output: where the kernel cut them depends on its timing."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        before = kept[-1] if kept else {}
+        if output.output_type == "stream" and output.get("name") == before.get("name"):
+            before["text"] += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def problems(path: Path) -> list[str]:
@@ -56,9 +70,9 @@ def problems(path: Path) -> list[str]:
     if "widgets" in notebook.metadata:
         found.append("it holds widget state")
     for number, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error" or output.get("name") == "stderr":
-                found.append(f"cell {number} shows an error or a warning")
+        outputs = cell.get("outputs", [])
+        if any(o.output_type == "error" or o.get("name") == "stderr" for o in outputs):
+            found.append(f"cell {number} shows an error or a warning")
         if cell.cell_type == "code" and len(cell.source.splitlines()) > 15:
             found.append(f"cell {number} has more than 15 lines")
     return found
