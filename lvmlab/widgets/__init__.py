@@ -1,0 +1,22 @@
+"""Plot functions with controls over them; each picture is also there without a kernel."""
+
+from lvmlab.widgets.collapse_dial import collapse_dial, collapse_states
+from lvmlab.widgets.joint_lens import joint_lens
+from lvmlab.widgets.linear import linear_axis
+from lvmlab.widgets.panel import Panel
+from lvmlab.widgets.recording import Recording
+from lvmlab.widgets.table_bench import table_bench, table_states
+from lvmlab.widgets.two_humps import encoder_lens, encoder_states
+
+__all__ = [
+    "Panel",
+    "Recording",
+    "collapse_dial",
+    "collapse_states",
+    "encoder_lens",
+    "encoder_states",
+    "joint_lens",
+    "linear_axis",
+    "table_bench",
+    "table_states",
+]
