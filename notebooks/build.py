@@ -10,6 +10,7 @@ than the code are found out.
 """
 
 import argparse
+import base64
 import hashlib
 import html
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 import nbformat
 
 HERE = Path(__file__).resolve().parent
+PICTURES = HERE / "pictures"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT = 1_000_000  # bytes a notebook may weigh with its pictures
 
@@ -76,6 +78,13 @@ def problems(path: Path) -> list[str]:
         if cell.cell_type == "code" and len(cell.source.splitlines()) > 15:
             found.append(f"cell {number} has more than 15 lines")
     return found
+
+
+def first_picture(path: Path) -> bytes:
+    """The first picture of a notebook, PNG: what README shows of it."""
+    cells = nbformat.read(path, as_version=4).cells
+    data = (output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
+    return base64.b64decode(next(d["image/png"] for d in data if "image/png" in d))
 
 
 def run(path: Path) -> float:
@@ -151,6 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "run":
             print(f"{path.name} ...", end=" ", flush=True)
             print(f"{run(path):.0f} s", flush=True)
+            PICTURES.mkdir(exist_ok=True)
+            (PICTURES / f"{path.stem}.png").write_bytes(first_picture(path))
         for problem in problems(path):
             print(f"{path.name}: {problem}")
             failed = 1

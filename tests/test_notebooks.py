@@ -38,6 +38,12 @@ def test_every_picture_is_there_without_a_kernel(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_readmes_picture_is_the_first_of_the_notebook(path):
+    kept = ROOT / "notebooks" / "pictures" / f"{path.stem}.png"
+    assert kept.read_bytes() == build.first_picture(path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_claims_exercises_and_sizes_are_in_the_cells(path):
     cells = nbformat.read(path, as_version=4).cells
     code = "\n".join(c.source for c in cells if c.cell_type == "code")
