@@ -6,12 +6,17 @@ from lvmlab.joint import Draw as Draw
 from lvmlab.joint import Evaluation as Evaluation
 from lvmlab.joint import Joint as Joint
 from lvmlab.joint import Objective as Objective
+from lvmlab.objectives import amim as amim
 from lvmlab.objectives import annealed as annealed
 from lvmlab.objectives import complete_likelihood as complete_likelihood
 from lvmlab.objectives import elbo as elbo
 from lvmlab.objectives import exact_posterior as exact_posterior
 from lvmlab.objectives import importance_weighted as importance_weighted
+from lvmlab.objectives import joint_entropy as joint_entropy
 from lvmlab.objectives import marginal_likelihood as marginal_likelihood
+from lvmlab.objectives import mim as mim
+from lvmlab.objectives import mixture_cross_entropy as mixture_cross_entropy
+from lvmlab.objectives import symmetric_kl as symmetric_kl
 from lvmlab.objectives import weighted as weighted
 from lvmlab.presets import choose as choose
 from lvmlab.steps import alternate as alternate

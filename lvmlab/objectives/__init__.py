@@ -13,3 +13,8 @@ from lvmlab.objectives.elbo import elbo as elbo
 from lvmlab.objectives.elbo import importance_weighted as importance_weighted
 from lvmlab.objectives.marginal import exact_posterior as exact_posterior
 from lvmlab.objectives.marginal import marginal_likelihood as marginal_likelihood
+from lvmlab.objectives.mim import amim as amim
+from lvmlab.objectives.mim import joint_entropy as joint_entropy
+from lvmlab.objectives.mim import mim as mim
+from lvmlab.objectives.mim import mixture_cross_entropy as mixture_cross_entropy
+from lvmlab.objectives.mim import symmetric_kl as symmetric_kl
