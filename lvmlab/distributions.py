@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
+from lvmlab import noise
+
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -19,12 +21,12 @@ class Normal(torch.distributions.Normal):
     """torch's Normal, whose noise also works inside `torch.vmap(..., randomness="different")`.
 
     loc, scale: tensors of one shape; scale is a standard deviation. torch draws its noise in
-    place, which vmap refuses; `randn_like` does not.
+    place, which vmap refuses; `noise.like` does not, and it can be supplied from outside.
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         loc = self.loc.expand(self._extended_shape(torch.Size(sample_shape)))
-        return loc + self.scale * torch.randn_like(loc)
+        return loc + self.scale * noise.like(loc)
 
     def log_prob(self, value: Tensor) -> Tensor:
         standardised = (value - self.loc) / self.scale

@@ -10,6 +10,7 @@ import pytest
 HOUSE = Path(__file__).resolve().parent.parent / "lvmlab"
 WHAT_THEY_ARE = {"networks", "distributions", "conditionals", "flows", "models"}
 WHAT_WE_ASK = {"joint", "objectives", "steps", "train", "diagnostics"}
+WHAT_WE_ASK |= {"batches", "checkpoint", "history", "many"}
 HEAVY = {"umap", "matplotlib", "tokenizers", "dask", "sklearn", "ipywidgets", "pooch", "selenium"}
 
 
