@@ -131,7 +131,7 @@ def open_lab(rest: Sequence[str]) -> int:
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *root, *rest]
     if first.exists():
-        command.append(str(first))
+        command.append(f"--LabApp.default_url=/lab/tree/{first.name}")
     if os.name == "nt":
         import subprocess
 
