@@ -1,5 +1,7 @@
 """Many seeds at once give each seed what it would get alone."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -86,8 +88,43 @@ def test_the_best_weights_of_each_seed_come_back():
         assert best <= min(v for _, v in other.history.validation)
         values = [v for _, v in one.history.validation[:3]]
         assert values == pytest.approx([v for _, v in other.history.validation])
+    for one in spoiled:  # the weights that came back are those of the best look
+        generator = torch.Generator().manual_seed(2**40 + one.seed)
+        with noise.supplied(lambda v, g=generator: torch.randn(v.shape, generator=g)):
+            again = elbo(one.p, one.q, {"x": X}).loss.item()
+        assert again == pytest.approx(min(v for _, v in one.history.validation), abs=1e-4)
     early = fit_many(make, [0, 1], batches, elbo, schedule=rate, patience=0, **given)
     assert len(early[0].history) < 60
+
+
+def test_a_seed_out_of_patience_is_judged_no_more():
+    trained = fit_many(
+        make,
+        range(6),
+        batches,
+        elbo,
+        steps=60,
+        lr=3e-2,
+        held_out=lambda s: {"x": X},
+        validate_every=1,
+        patience=0,
+    )
+    lengths = {len(one.history.validation) for one in trained}
+    assert len(lengths) > 1  # they ran out of patience at different steps
+    for one in trained:
+        values = [v for _, v in one.history.validation]
+        assert all(b < a for a, b in pairwise(values[:-1]))
+        assert values[-1] >= values[-2]
+
+
+def test_a_schedule_scales_the_learning_rate():
+    still = fit_many(make, [7], batches, elbo, steps=5, lr=1.0, schedule=lambda step: 0.0)[0]
+    torch.manual_seed(7)
+    p, _ = make(7)
+    assert torch.equal(
+        still.p.state_dict()["conditionals.x|z.network.layers.0.weight"],
+        p.state_dict()["conditionals.x|z.network.layers.0.weight"],
+    )
 
 
 def test_beta_reaches_the_objective():

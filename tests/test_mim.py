@@ -344,6 +344,35 @@ def test_the_decoder_half_uses_a_fresh_draw_of_z():
     assert (terms["drawn_data_nll"] - same).abs().mean() > 0.1
 
 
+def test_the_anchor_is_given_and_not_learned():
+    """The prior learns from log p(z) of both halves, not by moving the points where P(z) draws."""
+    loc = torch.zeros(1, requires_grad=True)
+
+    def prior():
+        return Independent(Normal(loc, torch.ones(1)), 1)
+
+    p, q = linear(0.3, lambda: Independent(Normal(torch.zeros(1), torch.ones(1)), 1))
+    p = Joint("p", {"z": prior, "x|z": p.factors["x|z"]})
+    x = torch.randn(500, 1)
+    torch.manual_seed(2)
+    found = torch.autograd.grad(mim(p, q, {"x": x}).loss, loc)[0]
+    torch.manual_seed(2)
+    encoded = q.draw({"x": x}).values["z"]
+    drawn = torch.randn(500, 1)
+    expected = -(encoded.mean() + drawn.mean()) / 4  # d/dloc of -log N(z; loc, 1) is loc - z
+    assert found.item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_a_decoder_that_diverges_is_no_fault_of_the_data():
+    p = Joint("p", {"z": StandardNormal(2), "x|z": Gaussian(MLP(2, 8, 4))})
+    q = Joint("q", {"x": None, "z|x": Gaussian(MLP(2, 8, 4))})
+    with torch.no_grad():
+        p.factors["x|z"].network.layers[0].weight.fill_(math.nan)
+    step = descend(mim, p, q, torch.optim.Adam(p.parameters()))
+    with pytest.raises(FloatingPointError, match=r"distortion and .*of mim is no longer finite"):
+        step({"x": torch.zeros(3, 2)})
+
+
 def test_hierarchies_are_drawn_from_p_with_gradients():
     """Without an anchor only the top latent is fixed: p(z1|z2) learns from the drawn half."""
     top, middle = StandardNormal(2), Gaussian(MLP(2, 4, 4))
