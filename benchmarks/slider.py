@@ -37,7 +37,7 @@ class Case(NamedTuple):
     panel: Panel
     control: str
     values: Sequence
-    anew: Callable
+    anew: Callable | None
 
 
 def plane() -> tuple[Grid, Recording]:
@@ -82,6 +82,9 @@ def cases() -> dict[str, Case]:
             widgets.encoder_lens(), "step", range(61), lens(GRID, films["rows"])
         ),
         "joint lens, plane": Case(flat, "step", range(30), lens(grid, films["plane"])),
+        "estimator panel": Case(
+            widgets.estimator_panel(), "information", np.arange(0, 12.25, 0.25), None
+        ),
     }
 
 
@@ -116,7 +119,7 @@ def measure(case: Case, moves: int) -> dict[str, float]:
         move(value)
 
     quick, full = timed(move, case.values, moves), timed(whole, case.values, moves)
-    built = timed(case.anew, case.values, max(5, moves // 4))
+    built = timed(case.anew, case.values, max(5, moves // 4)) if case.anew else (np.nan, np.nan)
     return {
         "ms": quick[0],
         "cpu_ms": quick[1],

@@ -95,6 +95,26 @@ def test_ksg_of_a_constant_is_zero():
     assert ksg(x, np.zeros(300)) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 15])
+def test_ksg_refuses_rows_that_come_twice_whatever_k_is(k):
+    # with odd k no row ties at its k-th neighbour, and the reading was 0.35 nats where 0 is true
+    x, z = (np.repeat(a, 2, axis=0) for a in correlated(1000, 0.0, dim=2))
+    with pytest.raises(ValueError, match=r"100% of the rows tie.*take each copied row once"):
+        ksg(x, z, k)
+    once = np.unique(np.hstack([x, z]), axis=0)
+    assert abs(ksg(once[:, :2], once[:, 2:], k)) < 0.15
+
+
+def test_ksg_does_not_see_constant_columns():
+    x, z = correlated(1000, 0.8, dim=2)
+    seven = np.full((1000, 1), 7.0)
+    expected = ksg(x, z)
+    assert ksg(np.hstack([x, seven]), np.hstack([seven, z, seven])) == expected
+    assert ksg(seven, z) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="100% of the rows tie"):
+        ksg(seven, seven)
+
+
 def test_ksg_refuses_values_on_a_grid_and_names_a_cure_that_works():
     rng, change = np.random.default_rng(99), []
     for seed in range(5):

@@ -543,23 +543,3 @@ def test_lens_refuses_recordings_that_do_not_fit_together():
         joint_lens(grid, {"ELBO": {1: model}})
     with pytest.raises(ValueError, match="start: expected names among objective, step"):
         joint_lens(grid, {"ELBO": whole}, start={"when": 3})
-
-
-@pytest.mark.slow
-def test_painting_the_moving_parts_saves_time():
-    """In processor time, since wall time is everybody's; the benchmark prints both."""
-    from statistics import median
-    from time import process_time
-
-    panel = two_humps.encoder_lens()
-    slider = panel.controls["step"]
-
-    def cost(whole):
-        start = process_time()
-        panel._background = None if whole else panel._background
-        slider.value = (slider.value + 7) % 61
-        return process_time() - start
-
-    quick, full = (median(cost(whole) for _ in range(15)) for whole in (False, True))
-    assert quick < 0.7 * full
-    assert quick < 0.055

@@ -5,6 +5,7 @@ Nothing here knows of torch or pyplot, and importing it changes nothing in the r
 
 from lvmlab.plots import style
 from lvmlab.plots.curves import beside, density, exact, meter, runs, split_bar, strokes, terms
+from lvmlab.plots.estimators import rulers
 from lvmlab.plots.frames import (
     ceiling,
     halo,
@@ -57,6 +58,7 @@ __all__ = [
     "place",
     "png",
     "prior_rings",
+    "rulers",
     "runs",
     "split_bar",
     "states",

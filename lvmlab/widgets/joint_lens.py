@@ -19,6 +19,7 @@ from lvmlab.plots.joints import STRIP, JointView, left_margin
 from lvmlab.plots.lens import FORMULAS, MODEL, peaks
 from lvmlab.plots.measure import Array, Grid
 from lvmlab.widgets.panel import Panel
+from lvmlab.widgets.player import begin, player
 from lvmlab.widgets.recording import Film, films
 
 
@@ -53,10 +54,7 @@ def joint_lens(
         controls["variant"] = W.SelectionSlider(options=variants, description=variant, **wide)
     last = len(every[0].steps) - 1
     controls["step"] = W.IntSlider(0, min=0, max=last, description="step", readout=False, **wide)
-    for name, value in (start or {}).items():
-        if name not in controls:
-            raise ValueError(f"start: expected names among {', '.join(controls)}; got {name!r}")
-        controls[name].value = value
+    begin(controls, start)
 
     def draw(objective: str, step: int, variant: Any = None) -> str:
         choices = made[objective]
@@ -64,20 +62,7 @@ def joint_lens(
             controls["variant"].disabled = None in choices
         return lens.show(objective, choices[None if None in choices else variant], step)
 
-    return Panel(lens.picture, draw, extras=_player(controls["step"]), **controls)
-
-
-def _player(step: W.IntSlider) -> list[W.Widget]:
-    """Make play, pause and stop buttons for a slider, and a button for one step."""
-    play = W.Play(value=step.value, min=0, max=step.max, interval=120)
-    W.jslink((play, "value"), (step, "value"))
-    forward = W.Button(description="one step", layout=W.Layout(width="90px"))
-
-    def advance(_: Any) -> None:
-        step.value = min(step.value + 1, step.max)
-
-    forward.on_click(advance)
-    return [play, forward]
+    return Panel(lens.picture, draw, extras=player(controls["step"]), **controls)
 
 
 class LensPicture:
