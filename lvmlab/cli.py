@@ -1,4 +1,4 @@
-"""The `lvmlab` command: data, doctor, lab. `--json` on all that print."""
+"""The `lvmlab` command: list, run, ledger, data, doctor, lab. `--json` on all that print."""
 
 import argparse
 import json
@@ -19,25 +19,92 @@ NEEDED = PACKAGES[:10]  # without these nothing runs; the others belong to the e
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 when all is well."""
-    parser = argparse.ArgumentParser(prog="lvmlab", description="A laboratory for latent variables")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, words in {
-        "data": "which data sets are here, which are missing, size, licence, address",
-        "doctor": "versions, threads, device, data, browser: what works here and what to do",
-    }.items():
-        commands.add_parser(name, help=words).add_argument("--json", action="store_true")
-    words = "open JupyterLab on the first notebook; further options go to jupyter lab"
-    commands.add_parser("lab", help=words)
+    parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     if given.command == "lab":
         return open_lab(rest)
     if rest:
         parser.error(f"unknown options {' '.join(rest)}")
     try:
-        return data(given.json) if given.command == "data" else doctor(given.json)
+        if given.command == "run":
+            return run(given.study, given.preset, given.seeds, given.json)
+        commands = {"list": list_studies, "ledger": ledger, "data": data, "doctor": doctor}
+        return commands[given.command](given.json)
     except ValueError as error:
         print(f"lvmlab {given.command}: {error}", file=sys.stderr)
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lvmlab", description="A laboratory for latent variables")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, words in {
+        "list": "the studies: what each measures, and its minutes at the three presets",
+        "run": "run one study over several seeds, or go on with a run that was killed",
+        "ledger": "what was measured in ./runs (or $LVMLAB_RUNS) beside what the papers say",
+        "data": "which data sets are here, which are missing, size, licence, address",
+        "doctor": "versions, threads, device, data, browser: what works here and what to do",
+    }.items():
+        command = commands.add_parser(name, help=words, description=words)
+        command.add_argument("--json", action="store_true")
+        if name == "run":
+            command.add_argument("study", metavar="STUDY", help="a name from lvmlab list")
+            command.add_argument("--preset", help="smoke, lesson or paper ($LVMLAB_PRESET, lesson)")
+            command.add_argument("--seeds", type=int, help="how many, from 0 on (the study's own)")
+    words = "open JupyterLab on the first notebook; further options go to jupyter lab"
+    commands.add_parser("lab", help=words)
+    return parser
+
+
+def list_studies(as_json: bool) -> int:
+    """Print the studies with their minutes on one core and their seeds at the three presets."""
+    from lvmlab import studies
+
+    rows = [
+        {"study": name, "about": studies.about(name), "presets": studies.sizes(name)}
+        for name in studies.names()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for name in studies.names():
+        sizes = studies.sizes(name).items()
+        costs = (f"{preset} {s['minutes']:g} min, {s['seeds']} seeds" for preset, s in sizes)
+        print(f"{name}\n  {studies.about(name)}\n  {'; '.join(costs)}")
+    print("Run one with: lvmlab run STUDY --preset smoke --seeds 2")
+    return 0
+
+
+def run(study: str, preset: str | None, seeds: int | None, as_json: bool) -> int:
+    """Run one study and print its rows."""
+    import torch
+
+    from lvmlab import studies
+    from lvmlab.studies import ledger
+
+    torch.set_num_threads(1)  # toys are slower with more
+    rows = studies.run(study, preset, seeds)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    print("\n".join(ledger.table(rows)))
+    print(f"kept in {ledger.folder() / study}; beside the paper: lvmlab ledger")
+    return 0
+
+
+def ledger(as_json: bool) -> int:
+    """Print every study on record, each number beside what its paper says about it."""
+    from lvmlab.studies import compare, ledger
+
+    found = compare.everything()
+    if as_json:
+        print(json.dumps([c.as_dict() for c in found], indent=2))
+        return 0
+    if not found:
+        print(f"nothing in {ledger.folder()} yet: try lvmlab run collapse-2d --preset smoke")
+        return 0
+    print("\n".join(ledger.table([c.row for c in found], [str(c) for c in found])))
+    return 0
 
 
 def data(as_json: bool) -> int:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lvmlab import cli
+from lvmlab import cli, studies
 
 
 def test_data_lists_every_set_with_licence_and_address(capsys):
@@ -55,6 +55,61 @@ def test_lab_opens_the_first_notebook_of_a_checkout(monkeypatch):
     (command,) = commands
     assert command[-1].endswith("notebooks/00_start_here.ipynb") or "--no-browser" in command
     assert "--no-browser" in command
+
+
+def test_list_names_every_study_with_its_sentence_and_minutes(capsys):
+    assert cli.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert "collapse-2d" in printed and "Figures 5.1 and 5.2" in printed and "lesson" in printed
+    assert cli.main(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["study"] for row in rows] == studies.names()
+    assert rows[0]["presets"]["paper"]["seeds"] == 10
+
+
+def test_run_measures_and_ledger_shows_it_beside_the_paper(capsys, monkeypatch, tmp_path):
+    from lvmlab.studies import mim, mim_runs
+
+    monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "runs"))
+    assert cli.main(["ledger"]) == 0
+    assert "lvmlab run collapse-2d" in capsys.readouterr().out  # what to do when there is nothing
+    assert cli.main(["ledger", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    monkeypatch.setattr(mim_runs, "EPOCH", 5)
+    small = {"widths": (20,), "epochs": 1, "points": 100}
+    table = mim.SIZES["collapse-2d"]
+    monkeypatch.setitem(table, "smoke", table["smoke"] | small)
+    command = ["run", "collapse-2d", "--preset", "smoke", "--seeds", "2"]
+    assert cli.main(command) == 0
+    printed = capsys.readouterr().out
+    assert "collapse-2d, smoke, five_blobs" in printed and "ksg_information" in printed
+    assert "2 seeds" in printed and str(tmp_path / "runs") in printed
+    assert cli.main([*command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"study", "metric", "value", "std", "seeds", "minutes"} <= rows[0].keys()
+    assert cli.main(["ledger"]) == 0
+    printed = capsys.readouterr().out
+    assert "above VAE (Figure 5.2): " in printed and "of 2" in printed
+    assert cli.main(["ledger", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {row["metric"] for row in shown} == {row["metric"] for row in rows}
+    said = [one for row in shown for one in row["paper"] if one["says"] == "above VAE"]
+    assert said and all(one["source"] == "Figure 5.2" and one["pairs"] == 2 for one in said)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["colapse-2d"], "Did you mean 'collapse-2d'"),
+        (["collapse-2d", "--preset", "huge"], "preset must be one of"),
+        (["collapse-2d", "--seeds", "0"], "seeds must be a whole number from 1 up"),
+    ],
+)
+def test_run_refuses_what_it_does_not_know(options, word, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "runs"))
+    assert cli.main(["run", *options]) == 1
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_unknown_command_is_refused(capsys):
