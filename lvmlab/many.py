@@ -69,9 +69,10 @@ def fit_many(
     every `validate_every` steps, an epoch when None: the best weights of each seed are put back at
     the end, and with `patience` a seed is judged no more after that many looks without a better
     one; training ends when all are. Gaussian noise comes from a generator of each seed's own; other
-    draws (categories) are independent between the seeds but not those of a run alone.
-    The objective must draw the same noise at every beta. Joints are not validated inside. Raises `FloatingPointError` naming objective, seed, term and
-    step for a loss that is no longer finite, `ValueError` without seeds or for seeds given twice,
+    draws (categories) are independent between the seeds but not those of a run alone. The objective
+    must draw the same noise at every beta. Joints are not validated inside.
+    Raises `FloatingPointError` naming objective, seed, term and step for a loss that is no longer
+    finite, `ValueError` without seeds or for seeds given twice,
     and for models of different shapes.
     """
     seeds = list(seeds)
