@@ -229,6 +229,7 @@ def test_docstrings_found_as_text_are_those_that_the_parser_finds():
     assert len(as_text & parsed) > 0.98 * len(as_text | parsed)
 
 
+@pytest.mark.slow
 def test_the_corpus_is_clean_split_and_labelled():
     parts = {split: load("docstrings", split) for split in catalogue.SPLITS}
     texts = [text for part in parts.values() for text in part.texts]

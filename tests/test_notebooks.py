@@ -77,6 +77,7 @@ def test_bad_outputs_are_found_out(tmp_path):
         assert words in found
 
 
+@pytest.mark.slow
 def test_executing_writes_outputs_and_stamp(tmp_path, monkeypatch):
     monkeypatch.setenv("LVMLAB_PRESET", "lesson")
     notebook = nbformat.v4.new_notebook()
@@ -91,6 +92,7 @@ def test_executing_writes_outputs_and_stamp(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_the_site_lists_the_course(tmp_path):
     build.site(tmp_path)
     index = (tmp_path / "index.html").read_text()

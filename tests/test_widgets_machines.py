@@ -159,6 +159,7 @@ def test_estimator_panel_takes_other_readings_and_refuses_odd_ones():
         estimator_states(informations=())
 
 
+@pytest.mark.slow
 def test_estimators_on_a_page():
     picture = estimator_states()
     assert tidy(picture) > 20
@@ -244,6 +245,7 @@ def test_play_and_one_step_drive_machine_and_dial():
         assert step.value == step.max
 
 
+@pytest.mark.slow
 def test_machines_on_a_page():
     runs = {name: {7: tables(i)} for i, name in enumerate(("L_CE", "L_MIM", "A-MIM", "VAE"))}
     picture = table_machine_states(runs, step=1, objectives=["L_CE", "VAE", "L_MIM"])
@@ -337,6 +339,7 @@ def test_many_rows_draw_at_most_130_ellipses_and_far_codes_widen_the_floor():
     assert 4.5 <= floor.get_xlim()[1] <= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_dials_on_a_page(count):
     names = ("VAE", "MIM", "VAE+H", "MIM-H")
