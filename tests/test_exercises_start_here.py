@@ -16,30 +16,6 @@ def solved(name):
     return getattr(start_here, name).answers[0]
 
 
-@pytest.mark.parametrize("name", EXERCISES)
-def test_the_solution_is_right(name):
-    assert getattr(start_here, name)(solved(name)).status == "right"
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_the_solution_shows_a_function_of_the_name_that_was_asked_for(name):
-    assert f"def {name}(" in getattr(start_here, name).solution().data
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_an_unanswered_exercise_says_complete_this_first(name):
-    verdict = getattr(start_here, name)(lambda *_: ...)
-    assert verdict.status == "unanswered"
-    assert "complete this first" in verdict.message
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_a_called_function_is_sent_back(name):
-    verdict = getattr(start_here, name)(3.0)
-    assert verdict.status == "wrong"
-    assert f"hand over {name} itself" in verdict.message
-
-
 WRONG = [
     ("collapse_beta", lambda v, s: v / s, "which power"),
     ("collapse_beta", lambda v, s: v**0.5 / s, "compare units"),
