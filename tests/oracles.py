@@ -195,3 +195,14 @@ def all_oracles() -> list[Oracle]:
         grid_1d(),
         short_strings(),
     ]
+
+
+class Fixed(Normal):
+    """Scores every value with given nats, whatever it is."""
+
+    def __init__(self, nats):
+        super().__init__(torch.zeros_like(nats), 1.0)
+        self.nats = nats
+
+    def log_prob(self, value):
+        return self.nats.expand(value.shape)

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import oracles
 import pytest
 import torch
 from torch import nn
@@ -252,7 +253,7 @@ def test_alg3_upper_bound():
 
 def test_annealed_loss():
     log = {"x|z": -1.2, "z": -0.9, "z|x": -0.7, "x": -1.5}
-    fixed = {t: (lambda *_, v=v: _Fixed(torch.tensor([v]))) for t, v in log.items()}
+    fixed = {t: (lambda *_, v=v: oracles.Fixed(torch.tensor([v]))) for t, v in log.items()}
     p = Joint("p", {"z": fixed["z"], "x|z": fixed["x|z"]})
     q = Joint("q", {"x": fixed["x"], "z|x": fixed["z|x"]})
     for beta, value in {0.0: 1.05, 0.25: 1.325, 1.0: 2.15}.items():
@@ -435,17 +436,6 @@ def test_without_a_floor_the_encoders_scale_shrinks_away():
             scales.append(joint.factors["z|x"](x).stddev.min().item())
     assert scales[0] < 1e-3 * scales[1]
     assert scales[1] >= 0.05
-
-
-class _Fixed(Normal):
-    """Scores every value with given nats, whatever it is."""
-
-    def __init__(self, nats):
-        super().__init__(torch.zeros_like(nats), 1.0)
-        self.nats = nats
-
-    def log_prob(self, value):
-        return self.nats.expand(value.shape)
 
 
 def test_beta_and_partial_reach_the_encoder_side_only():

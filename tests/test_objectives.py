@@ -255,7 +255,9 @@ def test_minibatch_local_optimum():
 
 def test_mal_logsumexp():
     scores = torch.tensor([-3.2, -1.1, -2.5, -4.0])
-    p = Joint("p", {"k": lambda: Categorical(torch.ones(4)), "x|k": lambda k: _Fixed(scores[k])})
+    p = Joint(
+        "p", {"k": lambda: Categorical(torch.ones(4)), "x|k": lambda k: oracles.Fixed(scores[k])}
+    )
     batch = {"x": torch.zeros(1)}
     assert marginal_likelihood(p, p, batch).loss.item() == pytest.approx(2.132771, abs=1e-6)
     posterior = exact_posterior(p, batch)[0]
@@ -266,7 +268,8 @@ def test_mal_logsumexp():
 def test_reduction_k1():
     nats = torch.tensor([-1.2, -0.4])
     p = Joint(
-        "p", {"k": lambda: Categorical(torch.ones(1)), "x|k,index": lambda k, i: _Fixed(nats[i])}
+        "p",
+        {"k": lambda: Categorical(torch.ones(1)), "x|k,index": lambda k, i: oracles.Fixed(nats[i])},
     )
     q = Joint("q", {"x": None, "k|index": Assignment(torch.zeros(2, dtype=torch.long))})
     batch = {"x": torch.zeros(2), "index": torch.arange(2)}
@@ -276,7 +279,9 @@ def test_reduction_k1():
 
 def test_exact_marginal_survives_very_small_likelihoods():
     scores = torch.tensor([-10_000.0, -10_001.0])
-    p = Joint("p", {"k": lambda: Categorical(torch.ones(2)), "x|k": lambda k: _Fixed(scores[k])})
+    p = Joint(
+        "p", {"k": lambda: Categorical(torch.ones(2)), "x|k": lambda k: oracles.Fixed(scores[k])}
+    )
     nll = marginal_likelihood(p, p, {"x": torch.zeros(1)}).loss.item()
     assert nll == pytest.approx(10_000 + math.log(2) - math.log(1 + math.exp(-1)))
 
@@ -316,7 +321,7 @@ def test_importance_weighted_nll():
             return torch.zeros(len(value))
 
     q = Joint("q", {"x": None, "z|x": lambda x: Next(torch.zeros(len(x)), 1.0)}, validate=False)
-    p = Joint("p", {"z": lambda: _Fixed(torch.zeros(4)), "x|z": lambda z: _Fixed(z)})
+    p = Joint("p", {"z": lambda: oracles.Fixed(torch.zeros(4)), "x|z": lambda z: oracles.Fixed(z)})
     bound = importance_weighted(p, q, {"x": torch.zeros(1)}, samples=4).terms["bound"]
     assert -bound.item() == pytest.approx(1.098956, abs=1e-6)
     assert -log_weights.mean().item() == pytest.approx(1.25)
@@ -360,14 +365,3 @@ def test_combinations_refuse_nonsense():
         annealed(elbo, over=0)
     with pytest.raises(ValueError, match="samples must be"):
         importance_weighted(F1.p, F1.q, F1.batch, samples=0)
-
-
-class _Fixed(Normal):
-    """Scores every value with given nats, whatever it is."""
-
-    def __init__(self, nats):
-        super().__init__(torch.zeros_like(nats), 1.0)
-        self.nats = nats
-
-    def log_prob(self, value):
-        return self.nats.expand(value.shape)
