@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lvmlab import noise
 from lvmlab.joint import Batch
 
 
@@ -75,8 +76,72 @@ class Batches:
     def _permutation(self, epoch: int) -> Tensor:
         order = torch.arange(self.rows)
         if self.shuffle:  # drawn on the CPU, so that it is the same wherever the values are
-            order = torch.randperm(self.rows, generator=_generator(self.seed, epoch))
+            order = torch.randperm(self.rows, generator=noise.generator(self.seed, epoch))
         return order.to(self.values["index"].device)
+
+
+class LengthBuckets(Batches):
+    """Shuffled batches of rows of similar length, cut to their longest: less padding to compute.
+
+    values: as for `Batches`, with the padded rows `trim` (N, T) among them; lengths: (N,), how
+    many of its columns each row needs. Every epoch is shuffled, cut into chunks, each chunk sorted
+    by length and cut into batches, and the full batches are shuffled; rows left over come last.
+    Iterating gives one epoch in row order, trimmed as well.
+    Raises `ValueError` as `Batches` does, for lengths that are not (N,) whole numbers from 1 to T,
+    and for a chunk below the size.
+    """
+
+    def __init__(
+        self,
+        values: Batch,
+        lengths: Tensor,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        chunk: int = 512,
+        trim: str = "x",
+    ):
+        super().__init__(values, size, seed, shuffle, drop_last)
+        if trim not in self.values or self.values[trim].ndim < 2:
+            raise ValueError(f"trim must name rows (N, T), got {trim!r} of {sorted(self.values)}")
+        columns = self.values[trim].shape[1]
+        if lengths.shape != (self.rows,) or lengths.min() < 1 or lengths.max() > columns:
+            raise ValueError(
+                f"lengths must be {self.rows} whole numbers from 1 to the {columns} columns of "
+                f"{trim!r}, got shape {tuple(lengths.shape)}, "
+                f"{int(lengths.min())} ... {int(lengths.max())}"
+            )
+        if chunk < size:
+            raise ValueError(f"chunk must hold a batch of {size} rows or more, got {chunk}")
+        self.lengths, self.chunk, self.trim = lengths.cpu(), chunk, trim
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in super().__iter__():
+            yield self._trimmed(batch)
+
+    def at(self, step: int) -> Batch:
+        """The batch of this step (from 0) of the endless stream."""
+        return self._trimmed(super().at(step))
+
+    def describe(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to be resumed on this stream."""
+        return super().describe() | {"chunk": self.chunk, "trim": self.trim}
+
+    def _trimmed(self, batch: Batch) -> Batch:
+        longest = int(self.lengths[batch["index"].cpu()].max())
+        return batch | {self.trim: batch[self.trim][:, :longest]}
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            return super()._permutation(epoch)
+        generator = noise.generator(self.seed, epoch)
+        order = torch.randperm(self.rows, generator=generator)
+        lengths, full = self.lengths, self.rows // self.size
+        order = torch.cat([c[lengths[c].argsort(stable=True)] for c in order.split(self.chunk)])
+        head, rest = order[: full * self.size], order[full * self.size :]
+        head = head.unflatten(0, (full, self.size))[torch.randperm(full, generator=generator)]
+        return torch.cat([head.flatten(), rest]).to(self.values["index"].device)
 
 
 class Fresh:
@@ -103,19 +168,15 @@ class Fresh:
 
     def __iter__(self) -> Iterator[Batch]:
         for i in range(self.length):
-            yield self.sample(self.size, generator=_generator(self.seed, -1 - i))
+            yield self.sample(self.size, generator=noise.generator(self.seed, -1 - i))
 
     def at(self, step: int) -> Batch:
         """The batch of this step (from 0)."""
-        return self.sample(self.size, generator=_generator(self.seed, step))
+        return self.sample(self.size, generator=noise.generator(self.seed, step))
 
     def describe(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be resumed on this stream."""
         return {"size": self.size, "seed": self.seed, "length": self.length}
-
-
-def _generator(seed: int, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(((seed << 32) + step) % 2**63)
 
 
 def _rows(values: Batch) -> int:

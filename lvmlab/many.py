@@ -115,7 +115,7 @@ class _Group:
     ):
         self.name, self.device, self.seeds = name_of(objective), device, seeds
         self.streams = [batches(seed) for seed in seeds]
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.generators = [noise.generator(seed, "draws") for seed in seeds]
         self.trained, models = [], []
         for seed in seeds:
             torch.manual_seed(seed)
@@ -245,7 +245,7 @@ class _Best:
     def look(self, step: int) -> None:
         """Judge every seed that still has patience, always with the same noise."""
         assert self.weights is not None
-        generators = [torch.Generator().manual_seed(2**40 + s) for s in self.group.seeds]
+        generators = [noise.generator(s, "looks") for s in self.group.seeds]
         with torch.no_grad():
             self.group.model.eval()
             loss, _ = self.group.call(self.batch, generators, {})

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ def fit(
     stream: Any = batches if hasattr(batches, "at") else _Endless(batches)  # type: ignore[arg-type]
     total = _total(steps, epochs, stream)
     _check_every(validate_every, patience, validate, checkpoint, stream)
+    _check_stored(step, stream)
     device = devices.pick(device)
     for module in step.modules.values():
         module.to(device)
@@ -113,6 +114,56 @@ def fit(
         for name, weights in run.best_weights.items():
             step.modules[name].load_state_dict(weights)
     return run.history
+
+
+def watch(
+    step: Step,
+    batches: Stream | Iterable[Batch],
+    *,
+    steps: int,
+    every: int = 1,
+    seed: int | None = None,
+    schedulers: Sequence[LRScheduler] = (),
+    device: str | torch.device = "auto",
+) -> Iterator[int]:
+    """Train in turns, for somebody who looks in between: `for done in watch(...): look()`.
+
+    Yields 0 before the first step, then the number of steps done after every `every` steps, and at
+    last `steps`. With `seed` the steps draw from a random state of their own, so that nothing done
+    between two turns changes the training, and the training nothing outside. Schedulers as in
+    `fit`; there is no history, validation or checkpoint. Raises `ValueError` for `steps` or `every`
+    below 1, and as `fit` does `FloatingPointError` with the number of the step.
+    """
+    if steps < 1 or every < 1:
+        raise ValueError(f"steps and every must be 1 or more, got steps={steps}, every={every}")
+    stream: Any = batches if hasattr(batches, "at") else _Endless(batches)  # type: ignore[arg-type]
+    return _turns(step, stream, steps, every, seed, schedulers, devices.pick(device))
+
+
+def _turns(
+    step: Step,
+    stream: Stream,
+    steps: int,
+    every: int,
+    seed: int | None,
+    schedulers: Sequence[LRScheduler],
+    device: torch.device,
+) -> Iterator[int]:
+    run, random = _Run(), None
+    for module in step.modules.values():
+        module.to(device)
+    yield 0
+    while run.done < steps:
+        train(True, step.modules)
+        with nullcontext() if seed is None else quietly(seed):
+            if seed is not None and random is not None:
+                torch.set_rng_state(random[0])
+                torch.cuda.set_rng_state_all(random[1])
+            for _ in range(min(every, steps - run.done)):
+                _advance(run, step, stream, device, schedulers, None)
+            random = torch.get_rng_state(), torch.cuda.get_rng_state_all()
+        run.waiting.clear()
+        yield run.done
 
 
 def evaluate(
@@ -320,6 +371,22 @@ def _check_every(
         raise ValueError(
             "checkpoints need batches whose order can be restored: use Batches or Fresh"
         )
+
+
+def _check_stored(step: Step, stream: Stream) -> None:
+    """Now, because the first batch with a row beyond what is stored may come late."""
+    index = getattr(stream, "values", {}).get("index")
+    modules: list[Any] = [m for top in step.modules.values() for m in top.modules()]
+    for stored in modules:
+        if (
+            hasattr(stored, "store")
+            and index is not None
+            and int(index.max()) >= len(stored.latents)
+        ):
+            raise ValueError(
+                f"the data have rows up to index {int(index.max())}, but {type(stored).__name__} "
+                f"stores {len(stored.latents)} latents: draw one for each row of the data"
+            )
 
 
 class _Endless:

@@ -35,7 +35,7 @@ def alone(seed, objective, steps, lr=1e-2):
     """The same run written out, without vmap: weights at the end."""
     torch.manual_seed(seed)
     p, q = make(seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = noise.generator(seed, "draws")
     both = nn.ModuleList([p, q])
     optimiser = torch.optim.Adam(both.parameters(), lr=lr)
     losses = []
@@ -89,7 +89,7 @@ def test_the_best_weights_of_each_seed_come_back():
         values = [v for _, v in one.history.validation[:3]]
         assert values == pytest.approx([v for _, v in other.history.validation])
     for one in spoiled:  # the weights that came back are those of the best look
-        generator = torch.Generator().manual_seed(2**40 + one.seed)
+        generator = noise.generator(one.seed, "looks")
         with noise.supplied(lambda v, g=generator: torch.randn(v.shape, generator=g)):
             again = elbo(one.p, one.q, {"x": X}).loss.item()
         assert again == pytest.approx(min(v for _, v in one.history.validation), abs=1e-4)

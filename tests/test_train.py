@@ -17,7 +17,7 @@ from lvmlab import Batches, Evaluation, Fresh, Joint, annealed, descend, elbo, e
 from lvmlab import checkpoint as files
 from lvmlab.conditionals import Gaussian, StandardNormal
 from lvmlab.networks import MLP
-from lvmlab.train import resume, save
+from lvmlab.train import quietly, resume, save, watch
 
 # A run with everything a checkpoint must hold: dropout, annealing, a scheduler, a plateau,
 # validation, matched assignments in a second optimiser, and batches in random order.
@@ -406,6 +406,61 @@ def test_bad_arguments_are_named():
         Fresh(lambda n, g: {}, size=0)
 
 
+def small_vae():
+    with quietly(3):
+        p = Joint("p", {"z": StandardNormal(1), "x|z": Gaussian(MLP(1, 4, 2))})
+        q = Joint("q", {"x": None, "z|x": Gaussian(MLP(1, 4, 2))})
+    adam = torch.optim.Adam(nn.ModuleList([p, q]).parameters(), lr=0.05)
+    fresh = Fresh(lambda size, generator: {"x": torch.randn(size, 1, generator=generator)}, 8, 5)
+    return p, adam, descend(elbo, p, q, adam), fresh
+
+
+def test_watching_counts_its_turns_and_trains_as_fit_does():
+    watched, trained = small_vae(), small_vae()
+    halve = [torch.optim.lr_scheduler.StepLR(adam, 4, 0.5) for _, adam, _, _ in (watched, trained)]
+    torch.manual_seed(1)
+    turns = watch(*watched[2:], steps=10, every=4, schedulers=halve[:1], device="cpu")
+    assert list(turns) == [0, 4, 8, 10]
+    after = torch.rand(3)
+    torch.manual_seed(1)
+    fit(*trained[2:], steps=10, schedulers=halve[1:], device="cpu")
+    assert torch.equal(after, torch.rand(3))
+    for one, other in zip(watched[0].parameters(), trained[0].parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert list(watch(*small_vae()[2:], steps=2, device="cpu")) == [0, 1, 2]
+
+
+def test_with_a_seed_what_happens_between_two_turns_changes_nothing():
+    ends, plain = [], torch.Generator().manual_seed(4)
+    alone = torch.rand(30, generator=plain)
+    for every in (1, 5, 10):
+        p, _, step, fresh = small_vae()
+        torch.manual_seed(4)
+        outside = []
+        for done in watch(step, fresh, steps=10, every=every, seed=2, device="cpu"):
+            assert p.training or not done
+            p.eval()  # somebody looks, and forgets to put it back
+            outside.append(torch.rand(2))
+        ends.append(list(p.parameters()))
+        drawn = torch.cat(outside)
+        assert torch.equal(drawn, alone[: len(drawn)])  # nor does the training change the outside
+    for other in ends[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(ends[0], other, strict=True))
+
+
+def test_watching_tells_the_step_that_failed_and_refuses_nothing_to_watch():
+    p, _, step, _ = small_vae()
+    turns = watch(step, [{"x": torch.ones(2, 1)}], steps=9, every=3, device="cpu")
+    assert [next(turns), next(turns)] == [0, 3]
+    with torch.no_grad():
+        next(p.parameters()).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"step 3: .*elbo is no longer finite"):
+        next(turns)
+    for bad in ({"steps": 0}, {"steps": 5, "every": 0}):
+        with pytest.raises(ValueError, match="steps and every must be 1 or more, got steps="):
+            watch(step, [], **bad)
+
+
 def test_an_annealed_weight_survives_a_checkpoint(tmp_path):
     p, q, _ = small()
     objective = annealed(elbo, over=10)
@@ -451,3 +506,15 @@ def test_no_unfinished_file_is_left_by_a_kill(tmp_path):
     orphan.write_bytes(b"half")
     fit(step, data(), steps=5, checkpoint=path)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["c", "history.json"]
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (3, 3 + 2**32), (1, -1)])
+def test_another_seed_is_another_stream(seeds):  # torch reads the lowest 32 bits of a seed only
+    def draw(size, generator):
+        return {"x": torch.randn(size, generator=generator)}
+
+    rows = {"x": torch.arange(50.0)}
+    one, other = (Batches(rows, 50, seed).at(0)["x"] for seed in seeds)
+    assert not torch.equal(one, other) and torch.equal(one.sort()[0], other.sort()[0])
+    one, other = (Fresh(draw, 50, seed).at(7)["x"] for seed in seeds)
+    assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 0.6  # 4 standard errors

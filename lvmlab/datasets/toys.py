@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lvmlab.datasets.dataset import bucket
+
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
@@ -67,7 +69,8 @@ class GaussianMixture:
         if seed is not None and generator is not None:
             raise ValueError("give seed or generator, not both")
         if seed is not None:
-            generator = torch.Generator().manual_seed(seed)
+            # a stream of the toys' own: data must not be correlated with weights of the same seed
+            generator = torch.Generator().manual_seed(bucket(f"toys {seed}", 2**32))
         label = torch.multinomial(self.weights, size, replacement=True, generator=generator)
         noise = torch.randn(size, self.dim, dtype=torch.float64, generator=generator)
         x = self.means[label] + self.scale[label, None] * noise
