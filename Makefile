@@ -49,7 +49,7 @@ env: $(VENV)/.ok
 $(VENV)/.ok: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q $(PIPARGS) "$(TORCH)"
-	$(BIN)/python -m pip install -q $(PIPARGS) -c constraints.txt -e '.[lab,test]'
+	$(BIN)/python -m pip install -q $(PIPARGS) -c constraints.txt -e '.[lab,test,text]'
 	$(BIN)/python -c "import torch, lvmlab; print('ready: torch', torch.__version__)"
 	touch $@
 

@@ -85,6 +85,12 @@ def cases() -> dict[str, Case]:
         "estimator panel": Case(
             widgets.estimator_panel(), "information", np.arange(0, 12.25, 0.25), None
         ),
+        "assignment theatre": Case(
+            widgets.assignment_theatre(), "across", np.arange(-2, 2, 0.1), None
+        ),
+        "theatre, Sinkhorn, 12": Case(
+            widgets.assignment_theatre("Sinkhorn", 12), "across", np.arange(-2, 2, 0.1), None
+        ),
     }
 
 

@@ -18,6 +18,8 @@ FORMULAS = {
     "ELBO": r"$q(x)\,q(z|x)$",
     "EM": r"$q(x)\,p_{\mathrm{before}}(z|x)$",
     "CoLLike": "one z for each row",
+    "L_CE": r"$q(x)\,q(z|x)$, learned",
+    "L_MIM": r"$q(x)\,q(z|x)$, learned",
 }
 MODEL = r"$p(z)\,p(x|z)$"
 CAPTION = (

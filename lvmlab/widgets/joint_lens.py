@@ -68,15 +68,23 @@ def joint_lens(
 class LensPicture:
     """The picture of the lens with its moving marks; `show` puts one frame of one film on it.
 
-    All scales come from all films, so that nothing but the marks moves.
+    All scales come from all films, so that nothing but the marks moves; or they are given, as by
+    `lens_scales`, together with the first and the last step of the traces.
     """
 
-    def __init__(self, grid: Grid, every: list[Film]) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        every: list[Film],
+        scales: Array | None = None,
+        steps: tuple[float, float] | None = None,
+    ) -> None:
         self.grid = grid
+        self.scales = lens_scales(grid, every) if scales is None else scales
         self.picture = style.figure(9.0, 5.3)
         self.left = max(0.5, left_margin(grid))
         self.pitch = (9.14 - self.left) / 3
-        shown, alone, apart = _scales(grid, every)
+        shown, alone, apart = self.scales[:9].reshape(3, 3)
         self.model = self._view(0, "model", alone)
         self.target = self._view(1, "target", shown)
         self.gap = self._view(2, "gap", apart)
@@ -87,30 +95,28 @@ class LensPicture:
         self.gap_name = self.gap.top.text(
             1.02, 0.1, "gap", transform=self.gap.top.transAxes, fontsize=11, fontweight="bold"
         )
-        self._add_traces(every)
+        self._add_traces(every[0].steps if steps is None else np.asarray(steps))
         self._add_words()
         live(*self.title, self.gap_name)
         for view in (self.model, self.target, self.gap):
             view.set_live()
 
-    def _view(self, column: int, kind: str, scale: tuple[float, float, float]) -> JointView:
+    def _view(self, column: int, kind: str, scale: Array) -> JointView:
         rectangle = (self.left + self.pitch * column, 2.35, self.pitch - 0.58, 1.85)
         view = JointView(self.picture, rectangle, self.grid, kind, *scale)
         names(view.ax, x="x", z="z" if column == 0 else "")
         view.ax.tick_params(labelleft=column == 0, left=column == 0)
         return view
 
-    def _add_traces(self, every: list[Film]) -> None:
-        steps = every[0].steps
+    def _add_traces(self, steps: Array) -> None:
         self.kl_ax = place(self.picture, self.left, 0.55, self.pitch - 0.58, 0.85)
         self.information_ax = place(
             self.picture, self.left + self.pitch, 0.55, self.pitch - 0.58, 0.85
         )
         heading(self.kl_ax, "KL to the model, nats", above=0.06)
         heading(self.information_ax, "Information, nats", above=0.06)
-        _trace_axes(self.kl_ax, steps, [film.kl for film in every])
-        known = [film.q_information for film in every if not film.ceiling]
-        _trace_axes(self.information_ax, steps, known + [film.p_information for film in every])
+        for ax, top in zip((self.kl_ax, self.information_ax), self.scales[9:], strict=True):
+            _trace_axes(ax, steps, 1.08 * top)
         self.areas = PolyCollection([], linewidths=0, zorder=1)
         self.kl_ax.add_collection(self.areas, autolim=False)
         (self.kl,) = self.kl_ax.plot([], [], lw=2)
@@ -193,8 +199,12 @@ class LensPicture:
         )
 
 
-def _scales(grid: Grid, every: list[Film]) -> tuple[tuple, tuple, tuple]:
-    """Return the fixed scales (peak, peak over x, peak over z) of target, model and difference."""
+def lens_scales(grid: Grid, every: list[Film]) -> Array:
+    """Return the largest values of films, (11,), which fix the scales of a lens.
+
+    Peak, peak over x and over z of the target, the model and the difference; largest KL and
+    information of the traces.
+    """
     p_peak, *p_sides = peaks(grid, [film.model for film in every])
     heats = [film.target for film in every if film.pairs is None]
     peak = max([p_peak, *(float(heat.max()) for heat in heats)])
@@ -204,16 +214,15 @@ def _scales(grid: Grid, every: list[Film]) -> tuple[tuple, tuple, tuple]:
     frames = [pair for f in every for pair in zip(f.target, f.model, strict=True)]
     apart = max(float(abs(q - p).max()) for q, p in frames)
     cost = max(float(_finite(film.gap_at_x, 0.0).max()) for film in every)
-    return (
-        (peak, *sides),
-        (peak if rows else p_peak, *sides),  # one orange map alone may use all its shades
-        (apart or 1.0, cost or 1.0, 1.0),
-    )
+    alone = peak if rows else p_peak  # one orange map alone may use all its shades
+    known = [film.q_information for film in every if not film.ceiling]
+    curves = [film.kl for film in every], known + [film.p_information for film in every]
+    tops = [max([0.05, *(float(_finite(c, 0.0).max()) for c in some)]) for some in curves]
+    return np.array([peak, *sides, alone, *sides, apart or 1.0, cost or 1.0, 1.0, *tops])
 
 
-def _trace_axes(ax: Axes, steps: Array, curves: list[Array]) -> None:
-    """Fix the limits of a trace from all curves it will ever show, and give it its ticks."""
-    top = 1.08 * max([0.05, *(float(_finite(c, 0.0).max()) for c in curves)])
+def _trace_axes(ax: Axes, steps: Array, top: float) -> None:
+    """Fix the limits of a trace for all curves it will ever show, and give it its ticks."""
     pad = 0.02 * max(float(np.ptp(steps)), 1.0)
     ax.set(xlim=(steps[0] - pad, steps[-1] + pad), ylim=(0, top))
     ends = [float(steps[0]), float(steps[-1])]

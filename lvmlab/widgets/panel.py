@@ -7,7 +7,8 @@ painted over it.
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 
 from lvmlab.plots import style
 from lvmlab.plots.frames import moving
+from lvmlab.widgets.pointer import Pointer
 
 # Read out by a screen reader whenever it changes, and seen by nobody.
 SPOKEN = '<span role="status" style="position:absolute;clip-path:inset(50%)">{}</span>'
@@ -29,7 +31,7 @@ class Panel(W.VBox):
     name, moves the marks of the picture, and may return one sentence that says what is to be
     noticed now (it becomes `alt`, the text for readers who do not see the picture). `controls` are
     ipywidgets with a `value`; `extras` are widgets shown beside them that drive nothing themselves
-    (play buttons).
+    (play buttons). With a `pointer` of this picture, marks in it can be dragged.
 
         panel = Panel(picture, draw, beta=ipywidgets.FloatSlider(1, min=0, max=4))
         panel.controls["beta"].value = 2   # works with and without a browser
@@ -46,11 +48,16 @@ class Panel(W.VBox):
         /,
         *,
         extras: Sequence[W.Widget] = (),
+        pointer: Pointer | None = None,
         **controls: W.Widget,
     ) -> None:
         if not isinstance(picture, style.Picture):
             raise ValueError(
                 f"picture: expected one from lvmlab.plots.figure(), got {type(picture).__name__}"
+            )
+        if pointer is not None and getattr(pointer, "picture", None) is not picture:
+            raise ValueError(
+                f"pointer: expected Pointer(picture) of this very picture, got {pointer!r}"
             )
         for name, control in controls.items():
             if not (isinstance(control, W.Widget) and control.has_trait("value")):
@@ -62,10 +69,11 @@ class Panel(W.VBox):
         self.error: Exception | None = None
         self._background: Any = None
         self._parts: list = []
+        self._held = False
         width = f"{round(picture.get_figwidth() * picture.dpi)}px"
-        self.image = W.Image(
-            format="png", layout=W.Layout(width=width, max_width="100%", margin="0")
-        )
+        layout: dict[str, Any] = {"width": width, "max_width": "100%", "margin": "0"}
+        self.image = pointer or W.Image(format="png")
+        self.image.layout = W.Layout(**layout)
         bar = W.HBox(
             [*controls.values(), *extras],
             layout=W.Layout(flex_flow="row wrap", width="100%", margin="0"),
@@ -87,8 +95,20 @@ class Panel(W.VBox):
         """One sentence that says what the picture shows now."""
         return self.picture.alt
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Set several controls inside `with panel.together():` and draw once, at its end."""
+        before, self._held = self._held, True
+        try:
+            yield
+        finally:
+            self._held = before
+        self.update()
+
     def update(self, _: Any = None) -> None:
         """Draw again with the present values; a failure is shown, and kept in `error`."""
+        if self._held:
+            return
         try:
             self._redraw()
             self.error = None
@@ -117,6 +137,8 @@ class Panel(W.VBox):
     def _publish(self, data: bytes, sentence: str) -> None:
         self.picture.alt = sentence
         self.image.value = data
+        if isinstance(self.image, Pointer):
+            self.image.alt = sentence
         # Not image.tooltip: ipywidgets 8.1.9 cannot show an Image with one in the browser.
         self.words.value = SPOKEN.format(escape(sentence))
 

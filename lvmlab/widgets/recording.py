@@ -77,6 +77,18 @@ class Film:
         else:
             self.q_information = np.array([float(grid.information(q)) for q, _ in frames])
 
+    def joined(self, later: "Film") -> "Film":
+        """Return this film with the frames of a later one after its own, nothing measured again."""
+        both = object.__new__(Film)
+        vars(both).update(vars(self))
+        for field in ("model", "target", "steps", "misfit", "gap_at_x", "gap", "kl"):
+            setattr(both, field, np.concatenate([getattr(self, field), getattr(later, field)]))
+        for field in ("p_information", "q_information"):
+            setattr(both, field, np.concatenate([getattr(self, field), getattr(later, field)]))
+        if self.pairs is not None and later.pairs is not None:
+            both.pairs = np.concatenate([self.pairs, later.pairs])
+        return both
+
     def pairs_at(self, frame: int) -> Array | None:
         """Return the dots (N, 2) of one frame, if the recording has any."""
         if self.pairs is None or self.pairs.ndim == 2:

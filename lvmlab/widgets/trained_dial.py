@@ -73,54 +73,75 @@ def trained_dial(
 
 
 class TrainedPicture:
-    """The picture of the dial with its moving marks; `show` puts one model on it."""
+    """The picture of the dial with its moving marks; `show` puts one model on it.
 
-    def __init__(self, table: DialTable) -> None:
+    `steps` are the first and the last step of a trace of the training (default: those of films
+    with several frames).
+    """
+
+    def __init__(self, table: DialTable, steps: tuple[float, float] | None = None) -> None:
         self.table = table
         first = next(iter(table.films.values()))
-        low = 2.0 if first.frames > 1 else 0.6
+        if steps is None and first.frames > 1:
+            steps = float(first.steps[0]), float(first.steps[-1])
+        self.traced, low = steps is not None, 0.6 if steps is None else 2.0
         self.picture = style.figure(9.0, low + 3.3)
         self.marks = SpaceMarks(self.picture, table, (0.7, low), (3.95, low), 2.6)
         heading(self.marks.data, "Data space", "blue: data; orange: decoded")
         heading(self.marks.floor, "Latent space", "an ellipse: one posterior, 1 sd")
-        live(self.marks.dots, self.marks.posteriors.marks, *self.marks.rings)
+        named = self.marks.floor.texts  # the name of the rings stands over the ellipses
+        live(self.marks.dots, self.marks.posteriors.marks, *self.marks.rings, *named)
         self.words = MeterMarks(self.picture, 6.8, low, 2.75, table)
         words = self.words
         live(words.name, words.big, words.bar, words.seeds, words.runs, words.active)
-        if first.frames > 1:
-            self._add_trace(first.steps)
+        if steps is not None:
+            self._add_trace(*steps)
 
-    def _add_trace(self, steps: NDArray[Any]) -> None:
-        """Add the information of every seed along the training."""
+    def _add_trace(self, first: float, last: float) -> None:
+        """Add the information along the training, of every run."""
         top = self.table.end
         self.trace = ax = place(self.picture, 0.7, 0.5, 8.1, 0.65)
-        heading(ax, "Information along the training, nats: every seed, this one thick")
-        ax.set(xlim=(steps[0], steps[-1]), ylim=(min(0.0, -0.02 * top), 1.12 * top))
-        ticks(ax, x=three(float(steps[0]), float(steps[-1])), y=three(0, top))
+        heading(ax, "Information along the training, nats: every run, this one thick")
+        ax.set(xlim=(first, last), ylim=(min(0.0, -0.02 * top), 1.12 * top))
+        ticks(ax, x=three(first, last), y=three(0, top))
         names(ax, x="step")
         if self.table.ceiling:
             hatched(ax, top, depth=0.12 * top)
         self.lines = LineCollection([], linewidths=0.7, alpha=0.6, zorder=2)
         ax.add_collection(self.lines, autolim=False)
         (self.mine,) = ax.plot([], [], lw=2.4, zorder=3)
-        self.cursor = ax.axvline(steps[0], color=style.INK, lw=1, zorder=1.8)  # above the band
+        self.cursor = ax.axvline(first, color=style.INK, lw=1, zorder=1.8)  # above the band
         live(self.lines, self.mine, self.cursor)
 
     def show(self, objective: str, width: Any, seed: int, frame: int) -> str:
         """Show one frame of one seed; return the sentence that tells what it shows."""
-        film = self.table.films[objective, width]
+        film, colour = self.table.films[objective, width], style.look(objective).colour
+        runs = [(np.stack([film.steps, run], -1), colour) for run in film.information]
+        said = "" if width is None else f" ({width})"
+        return self.show_film(f"{objective}{said}, seed {seed}", objective, film, seed, frame, runs)
+
+    def show_film(
+        self,
+        title: str,
+        objective: str,
+        film: DialFilm,
+        seed: int,
+        frame: int,
+        runs: Sequence[tuple[NDArray[Any], str]] = (),
+    ) -> str:
+        """Show one frame of any film; `runs` are thin curves (T, 2) of step and nats, and colours.
+
+        Returns the sentence that tells what it shows, beginning with `title`.
+        """
         self.marks.show(film, seed, frame)
         self.words.show(objective, film, seed, frame)
-        step = number(float(film.steps[frame]))
-        if film.frames > 1:
-            colour = style.look(objective).colour
-            self.lines.set_segments([np.stack([film.steps, run], -1) for run in film.information])
-            self.lines.set_color(colour)
+        if self.traced:
+            self.lines.set_segments([curve for curve, _ in runs])
+            self.lines.set_color([colour for _, colour in runs])
             self.mine.set_data(film.steps, film.information[seed])
-            self.mine.set_color(colour)
+            self.mine.set_color(style.look(objective).colour)
             self.cursor.set_xdata([film.steps[frame]] * 2)
-        said = "" if width is None else f" ({width})"
-        return f"{objective}{said}, seed {seed}, step {step}: {_told(film, seed, frame)}."
+        return f"{title}, step {number(float(film.steps[frame]))}: {_told(film, seed, frame)}."
 
 
 def trained_states(
@@ -200,8 +221,9 @@ def _as_columns(table: DialTable, models: list, seed: int, step: int) -> style.P
 
 def _told(film: DialFilm, seed: int, frame: int) -> str:
     now = film.information[:, frame]
+    spread = f"{number(float(now.min()), 2)} to {number(float(now.max()), 2)}"
     return (
-        f"{number(float(now[seed]), 2)} nats about x in z, all {film.seeds} seeds "
-        f"{number(float(now.min()), 2)} to {number(float(now.max()), 2)}, "
-        f"{number(float(film.active[seed, frame]))} of 2 latents active"
+        f"{number(float(now[seed]), 2)} nats about x in z, "
+        + (f"all {film.seeds} seeds {spread}, " if film.seeds > 1 else "")
+        + f"{number(float(film.active[seed, frame]))} of 2 latents active"
     )
