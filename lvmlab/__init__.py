@@ -1,6 +1,8 @@
 """lvmlab: latent variable models as sentences about two joint distributions."""
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from lvmlab.joint import Draw as Draw
 from lvmlab.joint import Evaluation as Evaluation
@@ -33,3 +35,20 @@ try:
     __version__ = version("lvmlab")
 except PackageNotFoundError:  # imported from a source tree that is not installed
     __version__ = "0.0.0+source"
+
+_LATER = {  # imported when asked for, so that lvmlab is quick
+    "compare": "lvmlab.comparison",
+    "report": "lvmlab.diagnostics.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the few names that most programs never use."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, those imported later included."""
+    return sorted({*globals(), *_LATER})

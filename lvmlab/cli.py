@@ -1,4 +1,4 @@
-"""The `lvmlab` command: list, run, ledger, data, doctor, lab. `--json` on all that print."""
+"""The `lvmlab` command: list, run, ledger, report, data, doctor, lab; `--json` where it prints."""
 
 import argparse
 import json
@@ -27,8 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown options {' '.join(rest)}")
     try:
         if given.command == "run":
-            return run(given.study, given.preset, given.seeds, given.json)
-        commands = {"list": list_studies, "ledger": ledger, "data": data, "doctor": doctor}
+            return run(given)
+        if given.command == "ledger":
+            return ledger(given.json, given.export, not given.mine)
+        if given.command == "report":
+            from lvmlab import report_files
+
+            return report_files.command(given)
+        commands = {"list": list_studies, "data": data, "doctor": doctor}
         return commands[given.command](given.json)
     except ValueError as error:
         print(f"lvmlab {given.command}: {error}", file=sys.stderr)
@@ -40,17 +46,33 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, words in {
         "list": "the studies: what each measures, and its minutes at the three presets",
-        "run": "run one study over several seeds, or go on with a run that was killed",
-        "ledger": "what was measured in ./runs (or $LVMLAB_RUNS) beside what the papers say",
+        "run": "run studies over several seeds, or go on with a run that was killed",
+        "ledger": "what was measured, in ./runs (or $LVMLAB_RUNS) and by us, beside the papers",
+        "report": "is this model's latent space any good? numbers, a verdict, and what to try",
         "data": "which data sets are here, which are missing, size, licence, address",
         "doctor": "versions, threads, device, data, browser: what works here and what to do",
     }.items():
         command = commands.add_parser(name, help=words, description=words)
         command.add_argument("--json", action="store_true")
+        if name == "report":
+            command.add_argument("file", metavar="FILE", help="Python that defines p, q and data")
+            command.add_argument("--checkpoint", help="weights for p and q, written by fit or save")
+            command.add_argument("--picture", metavar="PNG", help="write the picture there")
+            command.add_argument("--rows", type=int, help="report on so many rows only")
+            command.add_argument("--samples", type=int, default=100, help="importance samples")
         if name == "run":
-            command.add_argument("study", metavar="STUDY", help="a name from lvmlab list")
+            words = "names from lvmlab list"
+            command.add_argument("studies", metavar="STUDY", nargs="+", help=words)
             command.add_argument("--preset", help="smoke, lesson or paper ($LVMLAB_PRESET, lesson)")
             command.add_argument("--seeds", type=int, help="how many, from 0 on (the study's own)")
+            command.add_argument("--jobs", type=int, default=1, help="processes side by side (1)")
+            words = "a Dask scheduler, such as tcp://host:8786, in place of --jobs"
+            command.add_argument("--cluster", metavar="ADDRESS", help=words)
+        if name == "ledger":
+            words = "write the rows: .csv, .json, or a table for a paper, .md, .tex"
+            command.add_argument("--export", metavar="FILE", help=words)
+            words = "this machine's rows alone, without those that come with the package"
+            command.add_argument("--mine", action="store_true", help=words)
     words = "open JupyterLab on the first notebook; further options go to jupyter lab"
     commands.add_parser("lab", help=words)
     return parser
@@ -75,35 +97,46 @@ def list_studies(as_json: bool) -> int:
     return 0
 
 
-def run(study: str, preset: str | None, seeds: int | None, as_json: bool) -> int:
-    """Run one study and print its rows."""
+def run(given: argparse.Namespace) -> int:
+    """Run studies and print their rows; 1 when a cell failed, which stops no other."""
     import torch
 
     from lvmlab import studies
     from lvmlab.studies import ledger
 
     torch.set_num_threads(1)  # toys are slower with more
-    rows = studies.run(study, preset, seeds)
-    if as_json:
+    rows, errors = studies.sweep(
+        given.studies, given.preset, given.seeds, given.jobs, given.cluster
+    )
+    if given.json:
         print(json.dumps(rows, indent=2))
-        return 0
-    print("\n".join(ledger.table(rows)))
-    print(f"kept in {ledger.folder() / study}; beside the paper: lvmlab ledger")
-    return 0
+    else:
+        print("\n".join(ledger.table(rows)))
+        places = ", ".join(str(ledger.folder() / name) for name in given.studies)
+        print(f"kept in {places}; beside the paper: lvmlab ledger")
+    for cell, error in errors.items():
+        print(f"! {cell}: {error}", file=sys.stderr)
+    return 1 if errors else 0
 
 
-def ledger(as_json: bool) -> int:
+def ledger(as_json: bool, export_to: str | None, shipped: bool) -> int:
     """Print every study on record, each number beside what its paper says about it."""
-    from lvmlab.studies import compare, ledger
+    from lvmlab.studies import compare, export, ledger
 
-    found = compare.everything()
+    found = compare.everything(shipped)
+    claims, papers = compare.claims(shipped), compare.coverage(shipped)
+    if export_to is not None:
+        export.write_rows(export_to, [c.row for c in found])
+        print(f"{len(found)} rows written to {export_to}")
+        return 0
     if as_json:
-        print(json.dumps([c.as_dict() for c in found], indent=2))
+        tree = {"rows": [c.as_dict() for c in found], "claims": [c.as_dict() for c in claims]}
+        print(json.dumps(tree | {"papers": papers}, indent=2))
         return 0
     if not found:
         print(f"nothing in {ledger.folder()} yet: try lvmlab run collapse-2d --preset smoke")
-        return 0
     print("\n".join(ledger.table([c.row for c in found], [str(c) for c in found])))
+    print("\n".join(["", *compare.summary(claims, papers)]))
     return 0
 
 

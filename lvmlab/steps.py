@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from lvmlab.joint import Batch, Evaluation, Joint, Objective
 from lvmlab.objectives.combine import name_of
-from lvmlab.objectives.complete import best_pairing, complete_likelihood, pair_scores
+from lvmlab.objectives.complete import complete_likelihood, pair_scores
+from lvmlab.objectives.pairing import best_pairing
 
 
 @dataclass(frozen=True)
@@ -89,29 +90,71 @@ def alternate(*turns: tuple[Step, int]) -> Step:
     return Step("; ".join(step.name for step, _ in turns), move, modules, optimisers)
 
 
-def match_then_descend(p: Joint, q: Joint, optimiser: Optimizer, clip: float | None = None) -> Step:
+def match_then_descend(
+    p: Joint,
+    q: Joint,
+    optimiser: Optimizer,
+    clip: float | None = None,
+    autocast: torch.dtype | None = None,
+    descent_rows: int | None = None,
+) -> Step:
     """CoLLike's step: re-pair the batch's stored latents optimally, then descend on the pairs.
 
     q must have an `Assignment` factor such as "z|index", and the batch must hold `index`. The
     match never lowers the likelihood of the stored pairs; by batches it reaches a local optimum
-    (CoLLike, Algorithm 1, with the sign and the write-back corrected; `minibatch-local-optimum`).
-    Raises `ValueError` when q stores no assignment.
+    (CoLLike, Algorithm 1, with the sign and the write-back corrected; `minibatch-local-optimum`),
+    a better one the more rows are matched at once. So a large batch can be matched whole and
+    descended in pieces of `descent_rows`, each a step of the optimiser; all in one when None.
+    autocast: the dtype in which the match is scored, see `pair_scores`; the descent keeps its own.
+    Raises `ValueError` when q stores no assignment, and as `match` does.
     """
+    if descent_rows is not None and descent_rows < 1:
+        raise ValueError(f"descent_rows must be a whole number from 1 up, got {descent_rows}")
     latent, assignment = _assignment_of(q)
     down = descend(complete_likelihood, p, q, optimiser, clip)
 
     def move(batch: Batch) -> Evaluation:
-        match(p, latent, assignment, batch)
-        return down(batch)
+        match(p, latent, assignment, batch, autocast)
+        size = len(batch["index"])
+        if descent_rows is None or descent_rows >= size:
+            return down(batch)
+        pieces = [
+            down({name: value[start : start + descent_rows] for name, value in batch.items()})
+            for start in range(0, size, descent_rows)
+        ]
+        names = pieces[0].terms
+        terms = {
+            name: torch.cat([piece.terms[name].detach() for piece in pieces]) for name in names
+        }
+        return Evaluation(torch.stack([*terms.values()]).sum(0).mean(), terms)
 
     return Step("match, then descend complete_likelihood", move, down.modules, down.optimisers)
 
 
-def match(p: Joint, latent: str, assignment: Any, batch: Batch) -> Tensor:
-    """Re-pair the latents stored for this batch, write them back, return the new latents."""
+def match(
+    p: Joint, latent: str, assignment: Any, batch: Batch, autocast: torch.dtype | None = None
+) -> Tensor:
+    """Re-pair the latents stored for this batch, write them back, return the new latents.
+
+    Raises `ValueError` for a batch without `index` or with a row twice, for rows that nothing is
+    stored for, and as `pair_scores` and `best_pairing` do; nothing is re-paired then.
+    """
+    if "index" not in batch:
+        raise ValueError(
+            f"the batch holds {sorted(batch)} and no 'index', which says whose latents to re-pair: "
+            "Batches adds it"
+        )
     index = batch["index"]
-    stored = assignment.latents[index]
-    scores = pair_scores(p, {n: v for n, v in batch.items() if n != latent}, {latent: stored})
+    values, times = index.unique(return_counts=True)
+    if len(values) < len(index):
+        raise ValueError(
+            f"index holds row {int(values[times > 1][0])} twice or more, {len(index)} rows with "
+            f"{len(values)} different ones: both would be given a latent and one would be lost. "
+            "Draw batches without replacement, as Batches does"
+        )
+    stored = assignment(index).mean
+    rows = {n: v for n, v in batch.items() if n != latent}
+    scores = pair_scores(p, rows, {latent: stored}, autocast)
     paired = stored[best_pairing(scores)]
     assignment.store(index, paired)
     return paired

@@ -68,13 +68,15 @@ def test_list_names_every_study_with_its_sentence_and_minutes(capsys):
 
 
 def test_run_measures_and_ledger_shows_it_beside_the_paper(capsys, monkeypatch, tmp_path):
-    from lvmlab.studies import mim, mim_runs
+    from lvmlab.studies import export, mim, mim_runs
 
     monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "runs"))
-    assert cli.main(["ledger"]) == 0
-    assert "lvmlab run collapse-2d" in capsys.readouterr().out  # what to do when there is nothing
-    assert cli.main(["ledger", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["ledger", "--mine"]) == 0
+    printed = capsys.readouterr().out
+    assert "lvmlab run collapse-2d" in printed  # what to do when there is nothing
+    assert "305 printed, 0 measured" in printed and "claims not tried yet in" in printed
+    assert cli.main(["ledger", "--mine", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == []
     monkeypatch.setattr(mim_runs, "EPOCH", 5)
     small = {"widths": (20,), "epochs": 1, "points": 100}
     table = mim.SIZES["collapse-2d"]
@@ -87,14 +89,45 @@ def test_run_measures_and_ledger_shows_it_beside_the_paper(capsys, monkeypatch, 
     assert cli.main([*command, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"study", "metric", "value", "std", "seeds", "minutes"} <= rows[0].keys()
-    assert cli.main(["ledger"]) == 0
+    assert cli.main(["ledger", "--mine"]) == 0
     printed = capsys.readouterr().out
     assert "above VAE (Figure 5.2): " in printed and "of 2" in printed
-    assert cli.main(["ledger", "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    assert "collapse-2d differs: seeds 2 (paper 10), widths 20 (paper 5, ..., 500)" in printed
+    assert cli.main(["ledger", "--mine", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert {c["state"] for c in tree["claims"] if c["study"] == "collapse-20d"} == {"not tried"}
+    shown = tree["rows"]
     assert {row["metric"] for row in shown} == {row["metric"] for row in rows}
     said = [one for row in shown for one in row["paper"] if one["says"] == "above VAE"]
     assert said and all(one["source"] == "Figure 5.2" and one["pairs"] == 2 for one in said)
+    table = tmp_path / "rows.csv"
+    assert cli.main(["ledger", "--mine", "--export", str(table)]) == 0
+    assert f"{len(rows)} rows written" in capsys.readouterr().out
+    assert [row["value"] for row in export.read_rows(table)] == pytest.approx(
+        [row["value"] for row in rows]
+    )
+    assert cli.main(["ledger", "--export", "rows.xls"]) == 1
+    assert "must end in one of .csv" in capsys.readouterr().err
+
+
+def test_a_sweep_goes_on_past_a_cell_that_fails(capsys, monkeypatch, tmp_path):
+    from lvmlab.studies import mim_1d
+
+    monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "runs"))
+    table = mim_1d.SIZES["mim-consistency-1d"]
+    monkeypatch.setitem(table, "smoke", table["smoke"] | {"steps": 2, "batch": 10})
+    trained = mim_1d._trained
+
+    def fragile(learned, objectives, *rest):
+        if not learned:
+            raise FloatingPointError("diverged")
+        return trained(learned, objectives, *rest)
+
+    monkeypatch.setattr(mim_1d, "_trained", fragile)
+    assert cli.main(["run", "mim-consistency-1d", "--preset", "smoke", "--seeds", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert err.count("FloatingPointError: diverged") == 2 and "N(0, 1) priors" in err
+    assert "L_CE, then MIM" in out
 
 
 @pytest.mark.parametrize(

@@ -382,6 +382,19 @@ def test_ag_news_has_its_topics():
     assert "SUBSET" in train.note
 
 
+def test_ag_news_in_lower_case_has_its_topics():
+    train, held_out, test = (prepared("ag_news_lower", split) for split in catalogue.SPLITS)
+    assert len(train) + len(held_out) == 20_985 and 950 < len(held_out) < 1150
+    both = torch.cat([train["label"], held_out["label"]]).bincount()
+    assert both.tolist() == [5203, 5266, 5358, 5158]
+    assert test["label"].bincount().tolist() == [1900] * 4
+    assert not (set(train.texts) | set(held_out.texts)) & set(test.texts)
+    assert all(text == text.lower() for text in test.texts)
+    whole = prepared("ag_news", "test")
+    assert torch.equal(whole["label"], test["label"])
+    assert "SUBSET" in train.note and train.label_names == whole.label_names
+
+
 def test_ptb_has_its_words():
     parts = [prepared("ptb", split) for split in catalogue.SPLITS]
     assert [len(part) for part in parts] == [42_068, 3_370, 3_761]

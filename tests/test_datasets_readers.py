@@ -232,6 +232,17 @@ def test_ag_news_from_the_original_csv(put):
     assert "SUBSET" in load("ag_news").note
 
 
+def test_ag_news_in_lower_case_reads_the_same_files_as_ag_news(put, folder):
+    lines = "".join(f'"{k % 4 + 1}","Title {k}","Some TEXT {k}\\"\n' for k in range(200)).encode()
+    put("ag_news_lower", {"train.csv": lines, "test.csv": lines})
+    (folder / "ag_news_lower").rename(folder / "ag_news")
+    test, train, held_out = (load("ag_news_lower", s) for s in ("test", "train", "validation"))
+    assert test.texts[:2] == ("some text 0\\", "some text 1\\")
+    assert test["label"].tolist() == [k % 4 for k in range(200)]
+    assert set(train.texts) | set(held_out.texts) == set(test.texts)
+    assert not set(train.texts) & set(held_out.texts)
+
+
 def test_ptb_and_yahoo_from_the_originals(put):
     put("ptb", {"ptb.valid.txt": b" no it was n't <unk> \n the N shares \n"})
     assert load("ptb", "validation").texts == ("no it was n't <unk>", "the N shares")

@@ -23,6 +23,7 @@ _FROM_FILES: dict[str, Callable[..., Dataset]] = {
     "omniglot": images.omniglot,
     "cifar10": images.cifar10,
     "ag_news": texts.ag_news,
+    "ag_news_lower": texts.ag_news_lower,
     "ptb": texts.ptb,
     "yahoo_answers": texts.yahoo_answers,
 }

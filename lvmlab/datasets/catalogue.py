@@ -32,6 +32,13 @@ def _prepared(name: str, splits: tuple[str, ...], size: int, sum_: str) -> File:
 
 
 # fmt: off
+_AG_NEWS = (
+    _original("train.csv", _LEARN, 29_470_338, _AG,
+        "sha256:76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e"),
+    _original("test.csv", _TEST, 1_857_427, _AG,
+        "sha256:521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699"),
+)
+
 SOURCES: tuple[Source, ...] = (
     Source(
         "digits", "Handwritten digits, 8 x 8 (optical recognition, UCI)",
@@ -121,12 +128,7 @@ SOURCES: tuple[Source, ...] = (
         "127,600 texts, 4 topics",
         "free for research and other non-commercial use, as its readme says",
         "http://groups.di.unipi.it/~gulli/AG_corpus_of_news_articles.html",
-        originals=(
-            _original("train.csv", _LEARN, 29_470_338, _AG,
-                "sha256:76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e"),
-            _original("test.csv", _TEST, 1_857_427, _AG,
-                "sha256:521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699"),
-        ),
+        originals=_AG_NEWS,
         prepared=(
             _prepared("train_subset.jsonl.gz", _LEARN, 1_538_664,
                 "sha256:06c383043eaa69c9a5e6572c69054db2e0f919a7733cf151e5a3e617e726c57f"),
@@ -134,6 +136,21 @@ SOURCES: tuple[Source, ...] = (
                 "sha256:ebfe5a6c66a05c5093699abc8cbcf954522d2a8422d54c9a252b8393a49efff5"),
         ),
         note="prepared copies hold 15,184 of the 120,000 training texts",
+    ),
+    Source(
+        "ag_news_lower", "AG News descriptions without headlines, in lower case",
+        "127,600 texts, 4 topics",
+        "free for research and other non-commercial use, as its readme says",
+        "http://groups.di.unipi.it/~gulli/AG_corpus_of_news_articles.html",
+        originals=_AG_NEWS,
+        prepared=(
+            _prepared("train_desc_lower.jsonl.gz", _LEARN, 1_565_933,
+                "sha256:4a549b1f96f1a5ee178ade38934a8caaaa2ea8d890d4cdf7f1860eba054fe3f1"),
+            _prepared("test_desc_lower.jsonl.gz", _TEST, 590_995,
+                "sha256:8d8dab476c46174faf5e3e49e6529a3f4467862aab0885b1edbd1bf4f1167fa3"),
+        ),
+        note="prepared copies hold 20,985 of the 120,000 training texts",
+        shares="ag_news",
     ),
     Source(
         "ptb", "Penn Treebank, word level, as prepared by Mikolov",

@@ -50,12 +50,27 @@ def ag_news(found: Found, split: str, size: int | None) -> Dataset:
         texts = [f"{title} {description}" for _, title, description in rows]
         labels = [int(number) - 1 for number, _, _ in rows]
         note = ""
-    if split != "test":
-        kept = [i for i, t in enumerate(texts) if (bucket(t, 20) == 0) == (split == "validation")]
-        texts, labels = [texts[i] for i in kept], [labels[i] for i in kept]
+    texts, labels = _part(split, texts, labels)
     note += "Validation is the twentieth of the training texts that a hash chooses; escapes of the "
     note += "original (a backslash for a line break, #39; for an apostrophe) are kept"
     return _dataset("ag_news", split, texts, labels, size, NEWS_NAMES, note)
+
+
+def ag_news_lower(found: Found, split: str, size: int | None) -> Dataset:
+    """AG News: the description alone, in lower case; splits as in `ag_news`."""
+    if found.form == "prepared":
+        texts, labels = found.read(found.files[0].name, readers.json_lines)
+        note = "train and validation come from a SUBSET of 20,985 of the 120,000 training texts; "
+        note += "test is whole. "
+    else:
+        rows = found.read(found.files[0].name, readers.csv_rows, 3)
+        texts = [description.lower() for _, _, description in rows]
+        labels = [int(number) - 1 for number, _, _ in rows]
+        note = ""
+    texts, labels = _part(split, texts, labels)
+    note += "Some texts are also in ag_news: do not mix the two. Validation is the twentieth of "
+    note += "the training texts that a hash chooses; escapes of the original are kept"
+    return _dataset("ag_news_lower", split, texts, labels, size, NEWS_NAMES, note)
 
 
 def ptb(found: Found, split: str, size: int | None) -> Dataset:
@@ -81,6 +96,14 @@ def yahoo_answers(found: Found, split: str, size: int | None) -> Dataset:
     texts = found.read(found.files[0].name, readers.tar_lines, f"yahoo.{part}.txt")
     note = "no labels in the downloaded files. For research use only: do not pass it on"
     return _dataset("yahoo_answers", split, texts, None, size, (), note)
+
+
+def _part(split: str, texts: list[str], labels: list[int]) -> tuple[list[str], list[int]]:
+    """Training texts without the twentieth that is validation, or that twentieth; test whole."""
+    if split == "test":
+        return texts, labels
+    kept = [i for i, t in enumerate(texts) if (bucket(t, 20) == 0) == (split == "validation")]
+    return [texts[i] for i in kept], [labels[i] for i in kept]
 
 
 def _dataset(

@@ -61,6 +61,13 @@ class Source:
     originals: tuple[File, ...] = ()
     prepared: tuple[File, ...] = ()
     note: str = ""
+    shares: str = ""
+    """The set in whose folder the files lie, where that is not its own."""
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder with the files."""
+        return self.shares or self.name
 
     def files(self, form: str, split: str) -> tuple[File, ...]:
         """The files of one form ("prepared" or "originals") that a split needs; () for none."""
@@ -130,8 +137,8 @@ def find(source: Source, split: str) -> Found | None:
     for folder in folders():
         for form in ("prepared", "originals"):
             files = source.files(form, split)
-            if files and all((folder / source.name / file.name).is_file() for file in files):
-                return Found(source, form, folder / source.name, files)
+            if files and all((folder / source.folder / file.name).is_file() for file in files):
+                return Found(source, form, folder / source.folder, files)
     return None
 
 
@@ -146,7 +153,7 @@ def locate(source: Source, split: str, download: bool = True) -> Found:
             raise ValueError(_missing(source, split, "download=False" if not download else ""))
         fetch(source, split)
         found = Found(
-            source, "originals", data_folder() / source.name, source.files("originals", split)
+            source, "originals", data_folder() / source.folder, source.files("originals", split)
         )
     return found
 
@@ -164,7 +171,7 @@ def fetch(source: Source, split: str) -> None:
     """
     import pooch
 
-    folder = data_folder() / source.name
+    folder = data_folder() / source.folder
     there = folder.is_dir()
     files = [f for f in source.files("originals", split) if not (folder / f.name).is_file()]
     print(_announcement(source, files, folder), file=sys.stderr, flush=True)
@@ -210,7 +217,7 @@ def _missing(source: Source, split: str, reason: str) -> str:
     return (
         f"data set {source.name!r}, split {split!r}, is not on this machine, and downloads are "
         f"switched off ({reason or 'LVMLAB_OFFLINE is set'}). Looked for {' or '.join(wanted)} in "
-        f"{' and '.join(str(folder / source.name) for folder in folders())}. Either allow the "
+        f"{' and '.join(str(folder / source.folder) for folder in folders())}. Either allow the "
         f"download ({megabytes(files)} from {files[0].url.rsplit('/', 1)[0]}), or set LVMLAB_DATA "
         f"to a folder that holds it"
     )

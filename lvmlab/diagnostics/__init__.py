@@ -4,6 +4,7 @@ Everything here takes NumPy arrays or torch tensors, computes in float64 and giv
 float, an array or a small named tuple. SciPy, scikit-learn and UMAP are imported on first use.
 """
 
+from lvmlab.diagnostics import ensembles
 from lvmlab.diagnostics.clusters import (
     ClusterAccuracy,
     greedy_accuracy,
@@ -33,14 +34,18 @@ from lvmlab.diagnostics.likelihood import (
     perplexity,
 )
 from lvmlab.diagnostics.neighbours import knn_entropy, ksg, ksg_ceiling
+from lvmlab.diagnostics.report import Report, report
+from lvmlab.diagnostics.report import from_json as report_from_json
 from lvmlab.diagnostics.tables import (
     entropy,
     kl_divergence,
     mutual_information,
     plug_in_information,
 )
+from lvmlab.diagnostics.verdicts import THRESHOLDS, Verdict, judge
 
 __all__ = [
+    "THRESHOLDS",
     "ActiveUnits",
     "CategoricalInformation",
     "ClusterAccuracy",
@@ -48,9 +53,12 @@ __all__ = [
     "Estimates",
     "GaussianPairs",
     "MinibatchInformation",
+    "Report",
+    "Verdict",
     "active_units",
     "bits_per_dim",
     "categorical_information",
+    "ensembles",
     "entropy",
     "estimator_curves",
     "gaussian_information",
@@ -60,6 +68,7 @@ __all__ = [
     "hungarian_accuracy",
     "importance_weighted_nll",
     "information_estimates",
+    "judge",
     "kl_divergence",
     "knn_accuracy",
     "knn_entropy",
@@ -71,4 +80,6 @@ __all__ = [
     "perplexity",
     "planar_map",
     "plug_in_information",
+    "report",
+    "report_from_json",
 ]

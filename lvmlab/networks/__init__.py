@@ -1,5 +1,7 @@
 """Networks: tensor to tensor, no probability inside."""
 
+from lvmlab.networks.convolutional import ResNet as ResNet
 from lvmlab.networks.mlp import MLP as MLP
+from lvmlab.networks.transformer import Transformer as Transformer
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "ResNet", "Transformer"]

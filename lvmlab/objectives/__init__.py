@@ -5,8 +5,9 @@ To add one: write `objectives/yours.py` and export it here.
 
 from lvmlab.objectives.combine import annealed as annealed
 from lvmlab.objectives.combine import weighted as weighted
-from lvmlab.objectives.complete import best_pairing as best_pairing
 from lvmlab.objectives.complete import complete_likelihood as complete_likelihood
+from lvmlab.objectives.complete import entropic_likelihood as entropic_likelihood
+from lvmlab.objectives.complete import extend_pairing as extend_pairing
 from lvmlab.objectives.complete import pair_scores as pair_scores
 from lvmlab.objectives.complete import quota_posterior as quota_posterior
 from lvmlab.objectives.elbo import elbo as elbo
@@ -18,3 +19,5 @@ from lvmlab.objectives.mim import joint_entropy as joint_entropy
 from lvmlab.objectives.mim import mim as mim
 from lvmlab.objectives.mim import mixture_cross_entropy as mixture_cross_entropy
 from lvmlab.objectives.mim import symmetric_kl as symmetric_kl
+from lvmlab.objectives.pairing import best_pairing as best_pairing
+from lvmlab.objectives.pairing import soft_pairing as soft_pairing

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from lvmlab.presets import preset_name
-from lvmlab.studies import mim, mim_1d
+from lvmlab.studies import assignment, ensemble, images, mim, mim_1d, relatives, text
 from lvmlab.studies.ledger import Row as Row
+from lvmlab.studies.sweeps import Sweep as Sweep
+from lvmlab.studies.sweeps import sweep as sweep
 
-FILES: tuple[Any, ...] = (mim, mim_1d)
+FILES: tuple[Any, ...] = (mim, mim_1d, assignment, relatives, ensemble, images, text)
 
 
 def names() -> list[str]:

@@ -1,9 +1,14 @@
 """What the papers print or say, beside what was measured."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from lvmlab.studies import export, papers
 from lvmlab.studies.ledger import Record, Row, recorded, summarise
+
+STATES = ("holds", "one seed", "not shown", "fails", "not tried")
+"""What became of a claim: in every one of two seeds or more, in the only one, in some, in none."""
 
 
 class Claim(NamedTuple):
@@ -23,6 +28,8 @@ class Claim(NamedTuple):
     systems: tuple[str, ...] | None = None
     """The systems it is about; None for all."""
     datasets: tuple[str, ...] | None = None
+    paper: str = ""
+    """The `id` of its row in papers.csv, where there is one."""
 
     def covers(self, row: Row) -> bool:
         """Whether this claim is about that row."""
@@ -43,12 +50,29 @@ class Verdict(NamedTuple):
     equal: int
     """Seeds for which both sides are equal: neither for the claim nor against it."""
     pairs: int
-    """Seeds that both sides of a relation have."""
+    """Seeds that both sides of a relation have, or seeds of a number."""
+    apart: float | None = None
+    """Ours minus the printed number; None for a relation."""
+    margin: float = 0.0
+    """How far apart they may be by chance: see `margin_of`."""
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`."""
+        if not self.pairs:
+            return "not tried"
+        if self.apart is not None:
+            near = abs(self.apart) <= self.margin
+            return "fails" if not near else "holds" if self.pairs > 1 else "one seed"
+        if self.holds == self.pairs:
+            return "holds" if self.pairs > 1 else "one seed"
+        return "not shown" if self.holds or self.equal == self.pairs else "fails"
 
     def __str__(self) -> str:
         claim, to = self.claim, self.claim.to
-        if self.holds is None:
-            return f"{to:g} ({claim.source})"
+        if self.apart is not None:
+            far = "agrees" if abs(self.apart) <= self.margin else f"ours is {self.apart:+.3g}"
+            return f"{to:g} ({claim.source}): {far}"
         fared = f"{self.holds} of {self.pairs}" if self.pairs else f"no {to} measured"
         ties = f", {self.equal} equal" if self.equal else ""
         return f"{claim.relation} {to} ({claim.source}): {fared}{ties}"
@@ -56,9 +80,11 @@ class Verdict(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """What the paper says, where, and how it fared, ready for JSON."""
         claim = self.claim
-        says = claim.to if self.holds is None else f"{claim.relation} {claim.to}"
+        says = claim.to if self.apart is not None else f"{claim.relation} {claim.to}"
         counts = {"holds": self.holds, "equal": self.equal, "pairs": self.pairs}
-        return {"says": says, "source": claim.source} | counts
+        numbers = {} if self.apart is None else {"apart": self.apart, "margin": self.margin}
+        said = {"says": says, "source": claim.source, "state": self.state, "id": claim.paper}
+        return said | counts | numbers
 
 
 class Compared(NamedTuple):
@@ -84,27 +110,166 @@ def compared(records: Iterable[Record], claims: Iterable[Claim]) -> list[Compare
     ]
 
 
-def everything() -> list[Compared]:
-    """All that is on record, each row beside the claims of its study.
+def everything(shipped: bool = True) -> list[Compared]:
+    """All studies on record, each row beside what its paper says about it.
 
-    Records of a study that is no longer known are shown without claims.
+    shipped: with the rows that come with the package, where this machine has no records of that
+    study and preset. Records of a study that is no longer known are shown without claims.
     """
     from lvmlab import studies
 
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in recorded():
-        groups.setdefault((record["study"], record["preset"]), []).append(record)
     known = set(studies.names())
     return [
         one
-        for (study, _), records in groups.items()
+        for (study, _), records in _grouped(shipped).items()
         for one in compared(records, studies.claims(study) if study in known else ())
     ]
 
 
+class Fared(NamedTuple):
+    """A claim of a study, what became of it, and the rows that speak about it."""
+
+    study: str
+    claim: Claim
+    preset: str
+    """The preset it was judged at; "" when it was not tried."""
+    verdicts: tuple[Verdict, ...]
+    """One for each system and data set it covers."""
+    differs: str
+    """What differs from the paper's size, in words."""
+
+    @property
+    def state(self) -> str:
+        """The worst of its verdicts, so that a claim holds only where it holds everywhere."""
+        states = [verdict.state for verdict in self.verdicts]
+        worst = ("fails", "not shown", "one seed", "holds")
+        return next((state for state in worst if state in states), "not tried")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The claim and its counts, ready for JSON."""
+        verdicts = [verdict.as_dict() for verdict in self.verdicts]
+        return {
+            "study": self.study,
+            "objective": self.claim.objective,
+            "metric": self.claim.metric,
+            "says": f"{self.claim.relation} {self.claim.to}",
+            "source": self.claim.source,
+            "id": self.claim.paper,
+            "preset": self.preset,
+            "state": self.state,
+            "differs": self.differs,
+            "verdicts": verdicts,
+        }
+
+
+def claims(shipped: bool = True) -> list[Fared]:
+    """Every claim of every study, judged at the largest preset on record, or not tried."""
+    from lvmlab import studies
+
+    groups, found = _grouped(shipped), []
+    for study in studies.names():
+        tried = [preset for name, preset in groups if name == study]
+        preset = max(tried, key=("smoke", "lesson", "paper").index, default="")
+        records = groups.get((study, preset), [])
+        rows = compared(records, studies.claims(study))
+        seeds = max((row.row["seeds"] for row in rows), default=0)
+        words = differs(studies.sizes(study), preset, seeds) if preset else ""
+        for claim in studies.claims(study):
+            verdicts = tuple(v for row in rows for v in row.verdicts if v.claim is claim)
+            found.append(Fared(study, claim, preset if verdicts else "", verdicts, words))
+    return found
+
+
+def differs(table: dict[str, dict[str, Any]], preset: str, seeds: int) -> str:
+    """What a preset has smaller than the paper's size, in words: "epochs 30 (paper 200)"."""
+    mine, paper = table[preset] | {"seeds": seeds}, table["paper"]
+    words = [
+        f"{name} {_short(value)} (paper {_short(paper[name])})"
+        for name, value in mine.items()
+        if name != "minutes" and value != paper[name]
+    ]
+    return ", ".join(words) or "the paper's size"
+
+
+def coverage(shipped: bool = True) -> dict[str, dict[str, int]]:
+    """For each paper: its printed numbers, how many a claim names, how many of those were tried."""
+    judged = {one.claim.paper: one for one in claims(shipped) if one.claim.paper}
+    table = {
+        name: {"printed": 0, "claimed": 0, "measured": 0, "agrees": 0} for name in papers.NAMES
+    }
+    for row in papers.printed():
+        counts, one = table[row.paper], judged.get(row.id)
+        counts["printed"] += 1
+        counts["claimed"] += one is not None
+        counts["measured"] += one is not None and one.state != "not tried"
+        counts["agrees"] += one is not None and one.state in ("holds", "one seed")
+    return table
+
+
+def summary(claims: Sequence[Fared], papers_: dict[str, dict[str, int]]) -> list[str]:
+    """Lines of text: what became of the claims, what failed, what differs, what is missing."""
+    counts = {state: sum(one.state == state for one in claims) for state in STATES}
+    lines = ["claims: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
+    for one in claims:
+        if one.state in ("fails", "not shown"):
+            said = f"{one.claim.objective} {one.claim.metric} {one.claim.relation} {one.claim.to}"
+            lines.append(f"  {one.state}: {one.study}, {said} ({one.claim.source})")
+    for study, words in {one.study: one.differs for one in claims if one.differs}.items():
+        lines.append(f"{study} differs: {words}")
+    if untried := list(dict.fromkeys(one.study for one in claims if one.state == "not tried")):
+        lines.append(f"claims not tried yet in: {', '.join(untried)}")
+    lines.append("printed numbers of each paper, how many a study measures here, how many agree:")
+    for name, n in papers_.items():
+        told = f"{n['printed']:>4} printed, {n['measured']} measured, {n['agrees']} agree"
+        lines.append(f"  {papers.NAMES[name]:<20} {told}")
+    return lines
+
+
+def margin_of(values: Sequence[float], claim: Claim) -> float:
+    """How far our mean and a printed number may be apart by chance.
+
+    Half a 95 % interval of our mean (Student's t), two printed standard deviations where the paper
+    prints one, and one unit of the last printed digit.
+    """
+    from scipy.special import stdtrit
+
+    row = papers.find(claim.paper) if claim.paper else None
+    scale = abs(float(claim.to)) / row.value if row and row.value else 1.0  # percent of a fraction
+    decimals = len(f"{float(claim.to):g}".partition(".")[2])
+    margin = row.digit * scale if row else 10.0**-decimals
+    if row and row.std:
+        margin += 2 * row.std * scale
+    if len(values) > 1:
+        mean = math.fsum(values) / len(values)
+        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+        margin += float(stdtrit(len(values) - 1, 0.975)) * spread / math.sqrt(len(values))
+    return margin
+
+
+def _grouped(shipped: bool) -> dict[tuple[str, str], list[Record]]:
+    """Records by study and preset; this machine's own win over the shipped."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in recorded():
+        groups.setdefault((record["study"], record["preset"]), []).append(record)
+    mine = set(groups)
+    for record in export.records(export.shipped()) if shipped else ():
+        if (key := (record["study"], record["preset"])) not in mine:
+            groups.setdefault(key, []).append(record)
+    return groups
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    few = value if len(value) < 4 else (value[0], "...", value[-1])
+    return ", ".join(map(str, few))
+
+
 def _judged(records: list[Record], row: Row, claim: Claim) -> Verdict:
     if claim.relation == "is":
-        return Verdict(claim, None, 0, 0)
+        values = row["each"]
+        apart, margin = row["value"] - float(claim.to), margin_of(values, claim)
+        return Verdict(claim, None, 0, len(values), apart, margin)
     mine, other = (_by_seed(records, row, o) for o in (claim.objective, str(claim.to)))
     gaps = [mine[seed] - other[seed] for seed in mine if seed in other]
     sign = 1 if claim.relation == "above" else -1

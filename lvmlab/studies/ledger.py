@@ -9,15 +9,19 @@ import hashlib
 import json
 import math
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from lvmlab.presets import NAMES
+from lvmlab.studies import provenance
+from lvmlab.studies.provenance import Provenance
 
 SHOWN_ONLY = {"plots", "widgets", "exercises", "cli.py"}  # these cannot change what is measured
 
@@ -25,7 +29,7 @@ _COLUMNS: tuple[Literal["system", "objective", "metric"], ...] = ("system", "obj
 
 
 class Row(TypedDict):
-    """One number of a study: the mean over seeds, with its spread and its cost."""
+    """One number of a study: the mean over seeds, with its spread, its cost and its origin."""
 
     study: str
     system: str
@@ -41,6 +45,13 @@ class Row(TypedDict):
     preset: str
     minutes: float
     """Training and measuring all seeds of this system and objective, not of this metric alone."""
+    each: list[float]
+    """The number of every seed, from seed 0 on."""
+    command: str
+    """What measures it again, as in `provenance.Provenance`, like the next three."""
+    hardware: str
+    versions: str
+    commit: str
 
 
 class Cell(NamedTuple):
@@ -53,8 +64,24 @@ class Cell(NamedTuple):
     """Seeds to one dict of numbers each: the seeds may be trained together."""
 
 
-class Record(TypedDict):
-    """What one seed of one cell gave: a line of a file."""
+class Plan(NamedTuple):
+    """What a study would measure."""
+
+    study: str
+    preset: str
+    seeds: int
+    cells: Sequence[Cell]
+
+
+class _Planned(Exception):  # noqa: N818 - ends the study before it measures; nothing is wrong
+    pass
+
+
+_planning: ContextVar[bool] = ContextVar("planning", default=False)
+
+
+class Record(Provenance):
+    """What one seed of one cell gave, and how to get it again: a line of a file."""
 
     study: str
     system: str
@@ -86,12 +113,34 @@ def measure(study: str, preset: str, seeds: int, cells: Sequence[Cell]) -> list[
 
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise ValueError(f"seeds must be a whole number from 1 up, got {seeds!r}")
-    place, rows = folder() / study / preset / code_version(), []
+    plan, rows = Plan(study, preset, seeds, cells), []
+    if _planning.get():
+        raise _Planned(plan)
     with tqdm(cells, desc=study, unit="cell", delay=2) as bar:
         for cell in bar:
             bar.set_postfix_str(f"{cell.objective}, {cell.system}", refresh=False)
-            rows += summarise(_records(place, study, preset, seeds, cell))
+            rows += summarise(fill(place(plan), plan, cell))
     return rows
+
+
+def planned(study: Callable[..., Any], preset: str, seeds: int | None) -> Plan:
+    """What a study would measure, with nothing measured.
+
+    Raises `ValueError` for a study that does not go through `measure`.
+    """
+    token = _planning.set(True)
+    try:
+        study(preset, seeds)
+    except _Planned as found:
+        return found.args[0]
+    finally:
+        _planning.reset(token)
+    raise ValueError(f"{study!r} cannot be planned: it must end in lvmlab.studies.ledger.measure")
+
+
+def place(plan: Plan) -> Path:
+    """The folder of a plan's files, for this version of the code."""
+    return folder() / plan.study / plan.preset / code_version()
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
@@ -103,6 +152,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     rows: list[Row] = []
     for (study, preset, dataset, system, objective), group in groups.items():
         minutes = sum(r["minutes"] for r in group)
+        group.sort(key=lambda r: r["seed"])
         for metric in group[0]["values"]:
             values = [r["values"][metric] for r in group]
             rows.append(
@@ -117,6 +167,11 @@ def summarise(records: Iterable[Record]) -> list[Row]:
                     seeds=len(values),
                     preset=preset,
                     minutes=round(minutes, 4),
+                    each=values,
+                    command=re.sub(r"\d+$", str(len(values)), group[0]["command"]),
+                    hardware=_all("hardware", group),
+                    versions=_all("versions", group),
+                    commit=_all("commit", group),
                 )
             )
     return rows
@@ -188,12 +243,22 @@ def read(path: Path) -> list[Record]:
 
 
 def write(path: Path, records: Iterable[Record]) -> None:
-    """Replace one file by these records: it is whole at any moment."""
-    text = "".join(json.dumps(r, allow_nan=False) + "\n" for r in records)
+    """Replace one file by these records: it is whole at any moment.
+
+    Raises `ValueError` for a record without the command that gives it again, and writes nothing.
+    """
+    records = list(records)
+    if any(not r.get("command", "").strip() for r in records):
+        raise ValueError(f"{path.name}: a record needs the command that measures it again")
+    replace(path, "".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
-        with open(unfinished, "w") as file:
+        with open(unfinished, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -202,9 +267,13 @@ def write(path: Path, records: Iterable[Record]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _records(place: Path, study: str, preset: str, seeds: int, cell: Cell) -> list[Record]:
-    """The records of seeds 0 ... seeds - 1 of one cell, from its file or measured now."""
-    path = place / f"{_slug(f'{cell.dataset} {cell.system} {cell.objective}')}.jsonl"
+def fill(place: Path, plan: Plan, cell: Cell, origin: Provenance | None = None) -> list[Record]:
+    """The records of all seeds of one cell, from its file or measured now and written there.
+
+    origin: where its numbers come from; `lvmlab run` of the study when None.
+    """
+    study, preset, seeds = plan.study, plan.preset, plan.seeds
+    path = file_of(place, cell)
     known = {record["seed"]: record for record in read(path)}
     if missing := [seed for seed in range(seeds) if seed not in known]:
         started = time.perf_counter()
@@ -213,6 +282,7 @@ def _records(place: Path, study: str, preset: str, seeds: int, cell: Cell) -> li
         for seed, values in zip(missing, measured, strict=True):
             _check(values, study, cell, seed)
             known[seed] = Record(
+                **(origin or provenance.here(study, preset, seeds)),
                 study=study,
                 system=cell.system,
                 objective=cell.objective,
@@ -226,6 +296,11 @@ def _records(place: Path, study: str, preset: str, seeds: int, cell: Cell) -> li
     return [known[seed] for seed in range(seeds)]
 
 
+def file_of(place: Path, cell: Cell) -> Path:
+    """The file of one cell."""
+    return place / f"{_slug(f'{cell.dataset} {cell.system} {cell.objective}')}.jsonl"
+
+
 def _check(values: dict[str, float], study: str, cell: Cell, seed: int) -> None:
     for metric, value in values.items():
         if not math.isfinite(value):
@@ -233,6 +308,11 @@ def _check(values: dict[str, float], study: str, cell: Cell, seed: int) -> None:
                 f"{study}, {cell.objective} with {cell.system}, seed {seed}: {metric} is {value}, "
                 "expected a finite number; nothing of this cell was written"
             )
+
+
+def _all(name: Literal["hardware", "versions", "commit"], group: Sequence[Record]) -> str:
+    """What the seeds of a row have in common, or all they have."""
+    return "; ".join(dict.fromkeys(r[name] for r in group))
 
 
 def _cell(row: Row) -> tuple[str, str]:
