@@ -91,10 +91,10 @@ def test_scores_are_log_probabilities(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_alternating_never_lowers_the_complete_likelihood(kind, seed):
     play = Pairing(kind, 9, seed)
-    for _ in range(15):
+    for _ in range(5 if play.soft else 15):
         play.match(9, 0.01)
         play.descend(0.01)
     values, best = np.array(play.history).T
@@ -165,7 +165,7 @@ def test_descending_on_the_sphere_goes_half_of_the_shorter_way():
 
 def test_batches_of_two_get_stuck_and_the_whole_data_does_not():
     gaps = {2: [], 9: []}
-    for kind, seed in itertools.product(HARD, range(10)):
+    for kind, seed in itertools.product(HARD, range(5)):
         for batch in gaps:
             play = Pairing(kind, 9, seed)
             for _ in range(24):
