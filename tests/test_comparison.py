@@ -15,6 +15,8 @@ from lvmlab.datasets import Dataset, toys
 from lvmlab.joint import Joint
 from lvmlab.networks import MLP
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 TINY = {"latents": 2, "hidden": 8, "steps": 12, "size": 32, "samples": 5}
 
 

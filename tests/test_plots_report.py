@@ -11,6 +11,8 @@ from lvmlab.models import dense_gaussian
 from lvmlab.plots import number, png, style
 from lvmlab.plots.report import report_picture
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 QUICK = {"samples": 8, "weighed": 50}
 
 

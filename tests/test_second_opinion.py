@@ -8,6 +8,8 @@ from lvmlab import report
 from lvmlab.plots import png
 from lvmlab.widgets import second_opinion, second_opinions
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 
 @pytest.fixture(scope="module")
 def reports():

@@ -14,6 +14,8 @@ from lvmlab.diagnostics import ensembles, hungarian_accuracy
 from lvmlab.studies import ensemble, ensemble_runs, pretrained
 from lvmlab.studies.ensemble_runs import corpus, fit_unigrams, supervised_posterior, tf_idf
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 TINY = {"members": 3, "keep": 2, "sweeps": 2, "rows": 500, "labels": (32, 64)}
 STUDY = "collike-ensemble"
 

@@ -17,6 +17,8 @@ from lvmlab import studies
 from lvmlab.studies import ledger, sweeps
 from lvmlab.studies.ledger import Cell
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 

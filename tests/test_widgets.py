@@ -21,6 +21,8 @@ from lvmlab.widgets.linear import check_spectrum, linear_axis
 from lvmlab.widgets.recording import Film, Recording
 from lvmlab.widgets.table_bench import GRID, SECONDS, second_table, splits, table_bench, tilted
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 
 @pytest.fixture(scope="module")
 def spectrum():

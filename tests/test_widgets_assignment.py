@@ -14,6 +14,8 @@ from lvmlab.widgets.assignment_pairing import Pairing, rematch, sinkhorn
 from lvmlab.widgets.assignment_theatre import CLEAR, DEAD_END, assignment_theatre
 from lvmlab.widgets.assignment_worlds import KINDS, LEVELS
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 HARD = [kind for kind in KINDS if kind != "Sinkhorn"]
 
 
@@ -208,7 +210,8 @@ def test_a_drag_and_the_controls_say_the_same(kind):
     by_hand, by_keys = (assignment_theatre(kind, points=4) for _ in range(2))
     target = 5  # a latent
     by_hand.image.touch("down", *by_hand.image.targets[target], target)
-    by_hand.image.touch("move", 0.5, 0.6, target)
+    held = by_hand.image.touch("move", 0.5, 0.6, target)
+    assert held.axes.get_ylabel() == "$x_2$"
     by_keys.controls["point"].value = target
     for name in ("across", "up"):
         by_keys.controls[name].value = by_hand.controls[name].value

@@ -7,6 +7,8 @@ from lvmlab.studies.compare import compared
 from lvmlab.studies.ledger import Record
 from lvmlab.widgets import ledger_panel
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 
 def row(objective, metric, each, paper=()):
     origin = provenance.here("collapse-2d", "lesson", len(each))

@@ -16,6 +16,8 @@ from lvmlab.widgets import Live, live_dial, live_lens
 from lvmlab.widgets.live import choices
 from lvmlab.widgets.recording import Film, Recording
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 STEPS, EVERY, ROWS = 60, 20, 40
 X = np.random.default_rng(0).normal(size=(ROWS, 2))
 LABELS = np.arange(ROWS) % 5

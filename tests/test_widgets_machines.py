@@ -17,6 +17,8 @@ from lvmlab.widgets.table_films import TableFilm, TableRecording
 from lvmlab.widgets.table_machine import table_machine, table_machine_states
 from lvmlab.widgets.trained_dial import trained_dial, trained_states
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 ROWS, SEEDS, FRAMES = 40, 3, 4
 X = np.random.default_rng(0).normal(size=(ROWS, 2))
 LABELS = np.arange(ROWS) % 5

@@ -15,6 +15,8 @@ from lvmlab.studies.ensemble import named, topic_recording
 from lvmlab.widgets.topic_films import TopicFilm, TopicRecording
 from lvmlab.widgets.topic_table import topic_states, topic_table
 
+pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
+
 ROWS, MEMBERS, FRAMES, CLASSES = 120, 3, 4, 4
 NAMES = ["World", "Sports", "Business", "Science"]
 LABELS = np.random.default_rng(9).integers(CLASSES, size=ROWS)
