@@ -48,11 +48,13 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
                        "epochs": 3, "lr": 3e-3},
             "cifar10": {"rows": 64, "points": 16, "scales": 3, "steps": 1, "width": 4,
                         "epochs": 1, "lr": 3e-3}}},
-        "lesson": {"seeds": 4, "minutes": 75, "sets": {
+        "lesson": {"seeds": 4, "minutes": 45, "sets": {
             "digits": {"rows": 1257, "points": 360, "scales": 2, "steps": 3, "width": 32,
                        "epochs": 25, "lr": 3e-3},
-            "mnist": {"rows": 5000, "points": 500, "scales": 2, "steps": 3, "width": 32,
-                      "epochs": 6, "lr": 1e-3}}},
+            "mnist": {"rows": 3000, "points": 500, "scales": 2, "steps": 2, "width": 24,
+                      "epochs": 6, "lr": 1e-3},
+            "cifar10": {"rows": 1000, "points": 200, "scales": 3, "steps": 2, "width": 24,
+                        "epochs": 2, "lr": 1e-3}}},
         "paper": {"seeds": 4, "minutes": 1.4e6, "sets": {
             "mnist": {"rows": 60_000, "points": 10_000, "scales": 2, "steps": 7, "width": 96,
                       "epochs": 256, "lr": 5e-5},
