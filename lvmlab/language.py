@@ -54,14 +54,19 @@ class AdaptiveSoftmax(nn.AdaptiveLogSoftmaxWithLoss):
 
     `AdaptiveSoftmax(128, 4000, [300, 1200])` for tokens numbered from the most frequent: the
     tokens from 300 and from 1,200 on are groups. Still exact, and several times cheaper, because
-    most targets are frequent (Grave et al. 2017; torch's module, in full precision always).
+    most targets are frequent (Grave et al. 2017; torch's module). Under autocast the products of
+    a pass without gradient are taken in the lower precision, as when CoLLike scores pairs.
     """
 
     def __init__(self, width: int, vocabulary: int, cutoffs: Sequence[int]):
         super().__init__(width, vocabulary, cutoffs, div_value=1.0)
+        for logits in (self.head, *self.tail):  # exponentials in full precision always
+            logits.register_forward_hook(lambda _module, _given, output: _full(output))
 
     def forward(self, hidden: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
-        with torch.autocast(hidden.device.type, enabled=False):
+        # with a gradient the pieces are too small for the lower precision to gain anything
+        lower = torch.is_autocast_enabled(hidden.device.type) and not torch.is_grad_enabled()
+        with torch.autocast(hidden.device.type, enabled=lower):
             return super().forward(_full(hidden), target).output
 
 

@@ -36,8 +36,10 @@ TINY = {
                                            "width": 4, "epochs": 1, "lr": 1e-2}}},
     "collike-text": {"rows": 40, "vocabulary": 300, "limit": 8, "recipe": Recipe(1, looks=1)},
     "collike-news": {"rows": 40, "vocabulary": 300, "limit": 8, "recipe": Recipe(1, looks=1)},
+    "collike-recipe": {"rows": 70, "vocabulary": 600, "limit": 8, "recipe": Recipe(1, looks=1)},
 }  # fmt: skip
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
+FEWER["collike-recipe"] = 4
 
 
 @pytest.fixture(autouse=True)

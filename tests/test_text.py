@@ -196,9 +196,10 @@ def test_unfit_rows_and_sizes_are_named():
             text_categories(latents, 4, 9)
 
 
+@pytest.mark.parametrize("cutoffs", [(), (5, 20)])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_coarse_scores_pair_as_the_exact_ones_but_for_close_calls(seed):
-    p, x = Joint("p", {"x|z": model(50, 20, seed)}), random_rows(32, 50, 20, seed)
+def test_coarse_scores_pair_as_the_exact_ones_but_for_close_calls(seed, cutoffs):
+    p, x = Joint("p", {"x|z": model(50, 20, seed, cutoffs)}), random_rows(32, 50, 20, seed)
     z = torch.randint(4, (32,), generator=torch.Generator().manual_seed(seed))
     exact = pair_scores(p, {"x": x}, {"z": z})
     coarse = pair_scores(p, {"x": x}, {"z": z}, torch.bfloat16)
@@ -219,6 +220,18 @@ def test_log_probabilities_are_single_precision_under_autocast(cutoffs):
         assert decoder.head.log_prob(torch.randn(3, 8)).dtype == torch.float32
     assert coarse.dtype == torch.float32 and not torch.equal(coarse, coarse.bfloat16().float())
     torch.testing.assert_close(coarse, decoder(z).log_prob(x), rtol=0.02, atol=0.1)
+
+
+def test_groups_of_tokens_are_coarse_in_scores_and_exact_where_there_is_a_gradient():
+    head, target = AdaptiveSoftmax(8, 50, [5, 20]), torch.arange(50)
+    hidden = torch.randn(50, 8)
+    exact = head(hidden, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head(hidden, target), exact)
+        with torch.no_grad():
+            coarse = head(hidden, target)
+    assert not torch.equal(coarse, exact)
+    torch.testing.assert_close(coarse, exact, rtol=0.02, atol=0.02)
 
 
 # -- buckets
@@ -378,6 +391,15 @@ def test_what_is_forgotten_falls_with_the_rate(data):
         group["lr"] = share * RECIPE.learning_rate
         step(batch)
         assert network.forget == pytest.approx(share * RECIPE.forget)
+
+
+def test_embeddings_start_as_wide_as_the_recipe_says(data):
+    wide, narrow = (
+        text_runs._prepared("CoLLike", data, RECIPE._replace(embedded=sd), 0)[0] for sd in (1, 0.5)
+    )
+    for name, value in narrow.named_parameters():
+        share = 0.5 if name.endswith(("embed.weight", "tokens.weight")) else 1
+        assert torch.equal(value, share * wide.get_parameter(name)), name
 
 
 def test_an_unknown_objective_is_named(data):

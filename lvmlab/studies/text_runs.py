@@ -49,6 +49,8 @@ class Recipe(NamedTuple):
     """Groups of rare tokens for `AdaptiveSoftmax`; none is the full softmax."""
     coarse: bool = True
     """Whether networks compute in bfloat16 where the processor can."""
+    embedded: float = 1.0
+    """Standard deviation of the embeddings of tokens and of categories at first."""
 
 
 class Corpus(NamedTuple):
@@ -167,6 +169,10 @@ def _prepared(objective: str, data: Corpus, recipe: Recipe, seed: int) -> tuple[
     p, q = text_categories(
         latents, CATEGORIES, len(data.tokens), length=texts.x.shape[1], cutoffs=cutoffs
     )
+    decoder: Any = p.factors["x|z"]
+    with torch.no_grad():
+        decoder.embed.weight *= recipe.embedded
+        decoder.network.tokens.weight *= recipe.embedded
     learned = [v for v in p.parameters() if v.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=recipe.learning_rate, fused=True)
     clip = float(texts.lengths.float().mean())  # a gradient of 1 for each token
@@ -176,7 +182,7 @@ def _prepared(objective: str, data: Corpus, recipe: Recipe, seed: int) -> tuple[
     }
     if objective not in makers:
         raise ValueError(f"objective must be one of {', '.join(makers)}, got {objective!r}")
-    return p, q, _by_recipe(makers[objective](), p.factors["x|z"], recipe)
+    return p, q, _by_recipe(makers[objective](), decoder, recipe)
 
 
 def _by_recipe(step: Step, decoder: Any, recipe: Recipe) -> Step:
