@@ -20,6 +20,7 @@ from lvmlab.flows import (
     Flow,
     FlowDistribution,
     Invertible1x1,
+    Logit,
     Shuffle,
     Split,
     Squeeze,
@@ -63,6 +64,7 @@ PARTS = {
         lambda: AffineCoupling(ResNet(2, 4, 8, 2, FIVE)),
     ),
     "Split": ((4, 2, 2), False, lambda: Split((4, 2, 2), Chain(ActNorm(2), Flatten((2, 2, 2))))),
+    "Logit": ((2, 3, 2), False, lambda: Logit(0.01)),
     "glow": ((1, 8, 8), False, lambda: glow((1, 8, 8), 2, 2, 8, 1)),
     "glow, category": ((3, 4, 8), True, lambda: glow((3, 4, 8), 2, 1, 8, 1, FIVE)),
 }
@@ -83,7 +85,8 @@ def part(request):
     shape, asks, make = request.param
     torch.manual_seed(3)
     context = torch.tensor([4, 0, 2]) if asks else None
-    return shaken(make()), torch.randn(3, *shape), context
+    bijection, x = shaken(make()), torch.randn(3, *shape)
+    return bijection, x.sigmoid() if isinstance(bijection, Logit) else x, context
 
 
 def test_every_part_inverts(part):
@@ -363,6 +366,27 @@ def test_sizes_of_the_data_sets(shape):
     assert flow.inverse(y, z).shape == x.shape
 
 
+@pytest.mark.parametrize("margin", [1e-6, 0.05])
+def test_logit_turns_even_pixels_into_logistic_numbers(margin):
+    x = torch.rand(4, 1, 8, 8, dtype=torch.float64)
+    y, log_det = Logit(margin)(x)
+    logistic = nn.functional.logsigmoid(y) + nn.functional.logsigmoid(-y)
+    even = logistic.flatten(1).sum(1) + log_det  # the density of x: 1, but for the margins
+    torch.testing.assert_close(even, torch.full_like(even, 64 * math.log(1 - 2 * margin)))
+
+
+def test_a_margin_puts_a_logit_before_the_flow():
+    torch.manual_seed(0)
+    p, _ = flow_categories((1, 8, 8), 1, steps=1, width=4, margin=0.05)
+    flow, z = p.factors["x|z"], torch.tensor([3, 7])
+    draws = flow(z).sample()
+    assert draws.min() >= -0.056 and draws.max() <= 1.056  # 0.05 / 0.9
+    y, log_det = Logit(0.05)(x := torch.rand(2, 1, 8, 8))
+    inner = flow.bijection.parts[1](y, z)
+    expected = flow.base().log_prob(inner[0]) + inner[1] + log_det
+    torch.testing.assert_close(flow(z).log_prob(x), expected)
+
+
 def test_squeeze_puts_each_block_of_four_pixels_into_channels():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     y = Squeeze()(x)[0]
@@ -416,6 +440,7 @@ def test_bpd_from_nats():
     [
         (Chain, "one bijection or more"),
         (lambda: ActNorm(0), "channels must be.*got 0"),
+        (lambda: Logit(0.5), "margin must lie between.*got 0.5"),
         (lambda: ActNorm(3)(torch.zeros(2, 4)), r"ActNorm is for \(B, 3, ...\).*\(2, 4\)"),
         (lambda: Invertible1x1(3)(torch.zeros(2, 4)), "Invertible1x1 is for"),
         (lambda: Shuffle(3).inverse(torch.zeros(2, 4)), "Shuffle is for"),
