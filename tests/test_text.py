@@ -362,6 +362,29 @@ def test_a_run_that_was_killed_goes_on_where_it_was(data, tmp_path, monkeypatch)
         text_runs.trained("CoLLike", data, slower, 0, tmp_path / "killed")
 
 
+def test_curves_of_several_runs_are_gathered_with_their_names(tmp_path):
+    for place, passes in (("mal-0", (1, 2)), ("collike-11", (3,))):
+        (tmp_path / place).mkdir()
+        lines = "".join(f'{{"passes": {n}}}\n' for n in passes)
+        (tmp_path / place / "curve.jsonl").write_text(lines)
+    assert text_runs.gathered(tmp_path) == [
+        {"objective": "CoLLike", "seed": 11, "passes": 3},
+        {"objective": "MaL", "seed": 0, "passes": 1},
+        {"objective": "MaL", "seed": 0, "passes": 2},
+    ]
+    with pytest.raises(ValueError, match="run the study first"):
+        text_runs.gathered(tmp_path / "mal-0")
+
+
+def test_the_recorded_curves_are_whole_and_keep_to_the_ceiling():
+    runs = {}
+    for row in text_runs.recorded():
+        runs.setdefault((row["objective"], row["seed"]), []).append(row["passes"])
+        assert row["information"] + row["aggregated_kl"] <= row["ceiling"] + 1e-9
+    assert sorted(runs) == [(o, s) for o in ("CoLLike", "MaL") for s in range(4)]
+    assert len({tuple(passes) for passes in runs.values()}) == 1
+
+
 def test_posteriors_are_those_of_bayes_in_the_order_of_the_texts(data, monkeypatch):
     monkeypatch.setattr(text_runs, "TOGETHER", 3)
     p = text_runs._prepared("MaL", data, RECIPE, 2)[0]

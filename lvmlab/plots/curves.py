@@ -199,13 +199,15 @@ def terms(
     smooth: int = 1,
     ceilings: Mapping[str, tuple[float, str]] | None = None,
     units: str = "nats",
+    along: str = "step",
 ) -> style.Picture:
     """Draw terms of trainings against the step: a panel for each term, a colour for each family.
 
     `history` maps a run's name ("ELBO", "A-MIM, width 20") to its terms, each (T,) or (S, T) for S
     seeds; the objective inside the name fixes colour and dash. `show` chooses terms (at most four).
     `smooth` is the window, in steps, of the running mean that the thick line shows. `ceilings` maps
-    a term to its ceiling and that ceiling's name. A run that lacks a term is left out of its panel.
+    a term to its ceiling and that ceiling's name; `along` names what `steps` counts. A run that lacks
+    a term is left out of its panel.
     Raises `ValueError` for unknown terms, or none, or too many.
     """
     found = list(dict.fromkeys(term for run in history.values() for term in run))
@@ -230,11 +232,12 @@ def terms(
         left = margin + column * (width + space)
         ax = place(picture, left, 0.62, width, picture.get_figheight() - 1.25)
         _term_panel(ax, kept, steps, smooth, (ceilings or {}).get(term))
+        names(ax, x=along)
         if column == len(chosen) - 1:
             beside(ax, _ends(history, kept, smooth))
         heading(ax, term.replace("_", " "), _note(units, smooth, max(map(len, kept.values()))))
     picture.alt = (
-        f"{', '.join(chosen)} in {units} against the training step for {', '.join(history)}."
+        f"{', '.join(chosen)} in {units} against the training {along} for {', '.join(history)}."
     )
     return picture
 
@@ -267,7 +270,6 @@ def _term_panel(
     bottom = low if low == 0 else low - pad
     ax.set(xlim=(t[0], max(t[-1], t[0] + 1)), ylim=(bottom, high + (3 if cap else 1) * pad))
     ticks(ax, x=three(*ax.get_xlim()), y=three(*ax.get_ylim()))
-    names(ax, x="step")
     for name, v in kept.items():
         colour, dash, _ = style.look(name)
         if smooth > 1:

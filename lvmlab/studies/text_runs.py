@@ -30,6 +30,7 @@ from lvmlab.train import fit
 
 CATEGORIES = 4
 TOGETHER = 32  # texts measured at a time
+RECORD = Path(__file__).with_name("collike-news.jsonl")  # `gathered` from runs of that study
 
 
 class Recipe(NamedTuple):
@@ -151,6 +152,28 @@ def posteriors(p: Joint, texts: Encoded) -> tuple[Tensor, Tensor]:
             scores.append(p.enumerate({"x": x.to(device)}).log_joint.cpu())
     log_joint = torch.cat(scores)[order.argsort()].double()
     return log_joint.softmax(1), -log_joint.logsumexp(1)
+
+
+def gathered(folder: Path) -> list[dict[str, Any]]:
+    """The curves of all runs in a folder of a study's preset, a row a look: see `Trained`.
+
+    Each row says its `objective` and `seed`; the folder is `checkpoints/VERSION/STUDY/PRESET`
+    under the ledger's. Raises `ValueError` when there is no curve.
+    """
+    names = {name.lower(): name for name in ("CoLLike", "MaL")}
+    rows = []
+    for path in sorted(folder.glob("*-*/curve.jsonl")):
+        objective, _, seed = path.parent.name.rpartition("-")
+        origin = {"objective": names[objective], "seed": int(seed)}
+        rows += [origin | json.loads(line) for line in path.read_text().splitlines()]
+    if not rows:
+        raise ValueError(f"{folder} has no OBJECTIVE-SEED/curve.jsonl: run the study first")
+    return rows
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The curves of our own `lvmlab run collike-news`, as `gathered` gives them."""
+    return [json.loads(line) for line in RECORD.read_text().splitlines()]
 
 
 def coarse_dtype() -> torch.dtype | None:
