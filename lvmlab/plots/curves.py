@@ -206,8 +206,8 @@ def terms(
     `history` maps a run's name ("ELBO", "A-MIM, width 20") to its terms, each (T,) or (S, T) for S
     seeds; the objective inside the name fixes colour and dash. `show` chooses terms (at most four).
     `smooth` is the window, in steps, of the running mean that the thick line shows. `ceilings` maps
-    a term to its ceiling and that ceiling's name; `along` names what `steps` counts. A run that lacks
-    a term is left out of its panel.
+    a term to its ceiling and that ceiling's name; `along` names what `steps` counts. A run that
+    lacks a term is left out of its panel.
     Raises `ValueError` for unknown terms, or none, or too many.
     """
     found = list(dict.fromkeys(term for run in history.values() for term in run))
