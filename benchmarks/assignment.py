@@ -10,10 +10,13 @@ then the score pass with K distinct latents against 64 distinct ones.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from scipy.optimize import linear_sum_assignment
+from turns import Ratio, in_turn, ratio
 
-from lvmlab import Joint, complete_likelihood, descend
+from lvmlab import Joint, complete_likelihood, descend, match_then_descend
 from lvmlab.conditionals import Assignment, Bernoulli, Proportions
 from lvmlab.models import text_categories
 from lvmlab.networks import MLP
@@ -82,6 +85,29 @@ def columns() -> None:
     for name, spent in found.items():
         print(f"  {name:<22} {spent:9.1f} ms")
     print(f"  ratio {found['64 columns'] / found['4 columns']:.1f} (64 / 4 = 16)")
+
+
+def ratios(turns: int = TURNS) -> list[Ratio]:
+    """The match beside the step it belongs to, and `best_pairing` beside scipy's bare solver."""
+    found = []
+    for name, made in {"images, 784-512-512": images, "texts of 64 tokens": texts}.items():
+        p, q, batch = made()
+        adam = torch.optim.Adam(p.parameters(), lr=1e-4)
+        matched, given = match_then_descend(p, q, adam), descend(complete_likelihood, p, q, adam)
+        rivals = {
+            f"match, then descend, {name}": partial(matched, batch),
+            "supervised step": partial(given, batch),
+        }
+        found.append(ratio(in_turn(rivals, turns), *rivals))
+    for rows, values in ((BATCH, BATCH), (1024, 1024), (1024, 10)):
+        columns = torch.arange(rows) % values
+        scores = torch.randn(rows, values, generator=torch.Generator().manual_seed(0))[:, columns]
+        rivals = {
+            f"best_pairing, {rows} rows, {values} latents": partial(best_pairing, scores),
+            "scipy's solver alone": partial(linear_sum_assignment, scores.numpy(), maximize=True),
+        }
+        found.append(ratio(in_turn(rivals, turns, 50 if rows == BATCH else 1), *rivals))
+    return found
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import time
 
 import torch
 from torch import nn
+from turns import TURNS, Ratio, in_turn, ratio
 
 from lvmlab import Batches, Joint, descend, elbo, fit
 from lvmlab.conditionals import Gaussian, StandardNormal
@@ -54,6 +55,14 @@ def by_hand(steps: int) -> float:
         loss.backward()
         optimiser.step()
     return time.perf_counter() - started
+
+
+def ratios(turns: int = TURNS) -> list[Ratio]:
+    rivals = {
+        "VAE step by fit, 2-64-2": lambda: by_fit(200),
+        "the same written by hand": lambda: by_hand(200),
+    }
+    return [ratio(in_turn(rivals, turns), *rivals)]
 
 
 def main(steps: int) -> None:

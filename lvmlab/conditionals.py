@@ -17,6 +17,8 @@ from lvmlab import distributions as D
 
 Network = Callable[..., Tensor]
 
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
 
 class Gaussian(nn.Module):
     """p(x|z) = N(loc(z), scale(z)^2), diagonal, over x of shape (D,).
@@ -123,7 +125,7 @@ class StandardNormal(nn.Module):
         self.register_buffer("zero", torch.zeros(dim))
 
     def forward(self) -> Distribution:
-        standard = D.Normal(self.zero, torch.ones_like(self.zero), validate_args=False)
+        standard = _Standard(self.zero, torch.ones_like(self.zero), validate_args=False)
         return Independent(standard, 1, validate_args=False)
 
 
@@ -294,6 +296,11 @@ class Assignment(nn.Module):
         if latents.shape != expected:
             raise ValueError(f"latents must have shape {expected}, got {tuple(latents.shape)}")
         self.latents[index] = latents.to(self.latents)
+
+
+class _Standard(D.Normal):
+    def log_prob(self, value: Tensor) -> Tensor:
+        return -0.5 * value**2 - _HALF_LOG_TWO_PI  # the same number, at half the cost
 
 
 class _GreyBernoulli(torch.distributions.Bernoulli):

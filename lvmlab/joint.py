@@ -5,9 +5,10 @@ any network or any distribution: a conditional is whatever returns a `Distributi
 called with its parents.
 """
 
+import math
 import re
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -178,7 +179,7 @@ class Joint(nn.Module):
             )
 
     def _check_finite(self, variable: str, value: Tensor) -> None:
-        if not self._checks(value) or not value.is_floating_point() or value.isfinite().all():
+        if not self._checks(value) or not value.is_floating_point() or _finite(value):
             return
         if value.requires_grad:
             return  # drawn by a decoder that diverged: the step names the term, not the data
@@ -195,7 +196,7 @@ class Joint(nn.Module):
             support = here.support
         except NotImplementedError:  # a distribution that declares none
             return
-        if support is None or _anywhere(support) or support.check(value).all():
+        if support is None or _anywhere(support) or _inside(support, value):
             return
         if value.is_floating_point() and not value.isfinite().all():
             return  # a diverged latent: the step names the term that is no longer finite
@@ -242,13 +243,12 @@ def parents_of(text: str) -> list[str]:
 def _shape_problem(here: Distribution, value: Tensor) -> str | None:
     """What is wrong with the value's trailing axes, in words; None when they fit."""
     event = tuple(here.event_shape)
-    came = tuple(value.shape[value.ndim - len(event) :]) if len(event) <= value.ndim else None
-    if event and came != event:
-        return (
-            f"its distribution is over {event}, but the value has shape {tuple(value.shape)} "
-            f"(first axis: examples). Check the network's outputs or reshape the data."
-        )
-    return None
+    if not event or value.shape[-len(event) :] == event:
+        return None
+    return (
+        f"its distribution is over {event}, but the value has shape {tuple(value.shape)} "
+        f"(first axis: examples). Check the network's outputs or reshape the data."
+    )
 
 
 def _every_value(name: str, text: str, here: Distribution, rows: int) -> tuple[Tensor, Tensor]:
@@ -267,6 +267,20 @@ def _every_value(name: str, text: str, here: Distribution, rows: int) -> tuple[T
 def _anywhere(support: constraints.Constraint) -> bool:
     """Whether every real number is allowed, which needs no look at the value."""
     return getattr(support, "base_constraint", support) is constraints.real
+
+
+def _finite(value: Tensor) -> bool:
+    # a sum is several times as quick as a look at every number, and overflows at worst
+    return math.isfinite(value.detach().sum().item()) or bool(value.isfinite().all())
+
+
+def _inside(support: constraints.Constraint, value: Tensor) -> bool:
+    base: Any = getattr(support, "base_constraint", support)
+    if type(base) is constraints.interval and value.numel():  # quicker than comparing every number
+        smallest, largest = torch.aminmax(value.detach())
+        if not any(isinstance(end, Tensor) for end in (base.lower_bound, base.upper_bound)):
+            return base.lower_bound <= smallest.item() and largest.item() <= base.upper_bound
+    return bool(support.check(value).all())
 
 
 def _check_factors(name: str, factors: dict[str, Conditional | None]) -> None:

@@ -16,6 +16,7 @@ from lvmlab.batches import Stream
 from lvmlab.history import History
 from lvmlab.joint import Batch, Evaluation, Joint
 from lvmlab.objectives.combine import name_of
+from lvmlab.train import without_bar
 
 _FLUSH = 500  # steps whose terms may wait on the device
 
@@ -269,5 +270,5 @@ class _Best:
 def _bar(steps: int, seeds: int, progress: bool | None) -> Any:
     from tqdm.auto import tqdm
 
-    wanted = {} if progress is None else {"disable": not progress}
-    return tqdm(total=steps, desc=f"{seeds} seeds", unit="step", leave=False, delay=2, **wanted)
+    words = {"desc": f"{seeds} seeds", "unit": "step", "disable": without_bar(progress)}
+    return tqdm(total=steps, leave=False, delay=2, **words)

@@ -439,7 +439,6 @@ def quietly(seed: int = 0) -> Iterator[None]:
 def _bar(total: int, done: int, progress: bool | None) -> Any:
     from tqdm.auto import tqdm
 
-    wanted = {} if progress is None else {"disable": not progress}  # else $TQDM_DISABLE decides
     return tqdm(
         total=total,
         initial=done,
@@ -447,5 +446,10 @@ def _bar(total: int, done: int, progress: bool | None) -> Any:
         unit="step",
         leave=False,
         delay=0 if progress else 2,
-        **wanted,
+        disable=without_bar(progress),
     )
+
+
+def without_bar(progress: bool | None) -> bool:
+    """Whether to show no bar; None leaves it to $TQDM_DISABLE, which tqdm's notebooks ignore."""
+    return bool(os.environ.get("TQDM_DISABLE")) if progress is None else not progress

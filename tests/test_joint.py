@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Categorical, Independent, Normal
+from torch.distributions import Categorical, Independent, Normal, constraints
 
-from lvmlab import Joint
+from lvmlab import Joint, joint
 from lvmlab.conditionals import Bernoulli, Gaussian, StandardNormal
 from lvmlab.networks import MLP
 
@@ -216,3 +216,29 @@ def test_parameters_and_devices_reach_the_conditionals():
     assert len(list(both.parameters())) == 8
     shared = Joint("p", {"z|x": q.factors["z|x"]})
     assert len(list(nn.ModuleList([shared, q]).parameters())) == 4  # a shared module counts once
+
+
+def test_quick_looks_at_values_agree_with_slow_ones():
+    unit, digits = constraints.unit_interval, constraints.interval(0, 3)
+    apart = constraints.interval(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    values = [[[0.0, 1.0]], [[0.0, 1.001]], [[-0.001, 1.0]], [[math.nan, 0.5]], [[0.5, 1.5]]]
+    for rows in values:
+        value = torch.tensor(rows)
+        for support in (
+            unit,
+            constraints.independent(unit, 1),
+            digits,
+            apart,
+            constraints.positive,
+        ):
+            assert joint._inside(support, value) == bool(support.check(value).all()), (
+                rows,
+                support,
+            )
+    assert joint._inside(digits, torch.tensor([0, 3])) and not joint._inside(
+        digits, torch.tensor([4])
+    )
+    assert joint._inside(unit, torch.zeros(2, 0))
+    assert joint._finite(torch.full((4,), 3e38))  # the sum overflows, the numbers do not
+    for bad in (math.nan, math.inf, -math.inf):
+        assert not joint._finite(torch.tensor([1.0, bad, math.inf]))

@@ -8,9 +8,11 @@ import pytest
 
 from lvmlab import studies
 from lvmlab.studies import compare, consistency, export, ledger, papers, provenance
-from lvmlab.studies.compare import Claim
+from lvmlab.studies.compare import Claim, Verdict
 from lvmlab.studies.ledger import Record
+from lvmlab.studies.text_runs import Recipe
 
+NEWS = "collike-t2-agnews-collike-accuracy"
 ORIGIN = provenance.here("collapse-2d", "smoke", 2)
 
 
@@ -300,6 +302,17 @@ def test_numbers_agree_within_what_chance_and_rounding_allow():
     assert scaled.margin == pytest.approx(0.1)  # 0.785 is printed: a digit is 0.1 percent
 
 
+def test_seeds_that_spread_too_far_show_nothing():
+    slope = judged([1.4, 2.4, 3.4], relation="is", to=3.0)  # half an interval: 2.5
+    assert slope.blur == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
+    assert slope.margin == pytest.approx(0.1 + slope.blur)
+    assert slope.state == "not shown" and "too far to tell" in str(slope)
+    assert judged([2.9, 3.0, 3.1], relation="is", to=3.0).state == "holds"
+    assert judged([9.0, 10.0, 11.0], relation="is", to=3.0).state == "fails"
+    small = judged([0.001, 0.003], relation="is", to=0.0)  # of zero a fifth is nothing
+    assert small.state == "holds"
+
+
 def test_this_machines_rows_win_over_the_shipped(tmp_path, monkeypatch, runs):
     mine = [record("MIM", s, ksg_information=9.0) for s in range(2)]
     for_all = [dict(r, preset="lesson") for r in mine]
@@ -337,3 +350,43 @@ def test_coverage_counts_every_printed_number_once(monkeypatch):
         "collike": 41, "mim": 305, "critics": 103, "gmwae": 15, "vade": 19,
     }  # fmt: skip
     assert table["mim"]["claimed"] >= 1 and all(not c["measured"] for c in table.values())
+
+
+@pytest.mark.parametrize(
+    ("states", "measured", "agrees"),
+    [
+        (["not tried", "holds"], 1, 1),
+        (["holds", "not tried"], 1, 1),
+        (["holds", "fails"], 1, 0),
+        (["not tried", "not tried"], 0, 0),
+    ],
+)
+def test_a_number_that_two_studies_name_is_counted_once(monkeypatch, states, measured, agrees):
+    def fared(state):
+        claim = Claim("Table 2", "CoLLike", "accuracy_percent", "is", 82.1, paper=NEWS)
+        verdict = Verdict(claim, None, 0, 2, 0.0 if state == "holds" else 9.0, 1.0)
+        return compare.Fared("a", claim, "lesson", (verdict,) * (state != "not tried"), "")
+
+    monkeypatch.setattr(compare, "claims", lambda shipped: [fared(state) for state in states])
+    counts = compare.coverage()["collike"]
+    assert counts == {"printed": 41, "claimed": 1, "measured": measured, "agrees": agrees}
+
+
+def test_what_differs_looks_inside_recipes_and_sets():
+    def size(epochs, rows):
+        sets = {"mnist": {"rows": rows, "lr": 1}}
+        return {"recipe": Recipe(epochs, looks=2), "sets": sets, "minutes": rows}
+
+    table = {"lesson": size(4, 9), "paper": size(256, 60) | {"seeds": 4}}
+    told = compare.differs(table, "lesson", 4)
+    assert told == "epochs 4 (paper 256), mnist rows 9 (paper 60)"
+
+
+def test_small_studies_of_texts_are_told_beside_the_papers_own_size(monkeypatch, runs):
+    monkeypatch.setattr(export, "shipped", tuple)
+    for name, full in compare.PAPER_SIZE.items():
+        assert {name, full} <= set(studies.names())
+    cell = ledger.Cell("4 categories", "CoLLike", "ag_news_lower", lambda seeds: [{"nll": 1.0}])
+    ledger.measure("collike-news", "lesson", 1, [cell])
+    rows = [one for one in compare.claims() if one.study == "collike-news"]
+    assert "epochs 4 (paper 256)" in rows[0].differs

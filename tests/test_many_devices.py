@@ -17,6 +17,8 @@ import train
 from lvmlab import elbo, noise
 
 def objective(p, q, batch):
+    assert len(batch["index"]) * train.dist.get_world_size() == 128  # its share, not the whole
+
     def drawn(like):
         rows = [torch.Generator().manual_seed(int(i)) for i in batch["index"]]
         return torch.stack([torch.randn(like.shape[1:], generator=g) for g in rows])

@@ -90,13 +90,14 @@ def test_a_bar_for_every_claim_with_the_failures_first():
         {"says": "two", "holds": 1, "pairs": 4, "state": "not shown"},
         {"says": "three", "holds": 0, "pairs": 0, "state": "not tried"},
         {"says": "four", "holds": 0, "pairs": 3, "state": "fails"},
+        {"says": "five is 5", "holds": 0, "pairs": 0, "state": "holds"},  # a printed number
     ]
     picture = ledger.claim_bars(claims)
     (ax,) = picture.axes
-    said = [word for word in words(ax) if word in ("one", "two", "three", "four")]
-    assert said == ["four", "two", "one", "three"]
+    said = [word for word in words(ax) if word in ("one", "two", "three", "four", "five is 5")]
+    assert said == ["four", "two", "one", "five is 5", "three"]
     full = 0.18
-    assert [p.get_width() for p in ax.patches[1::2]] == pytest.approx([0, full / 4, full, 0])
-    assert "not shown, 1 of 4" in words(ax) and "4 claims: 1 fails" in picture.alt
+    assert [p.get_width() for p in ax.patches[1::2]] == pytest.approx([0, full / 4, full, full, 0])
+    assert "not shown, 1 of 4" in words(ax) and "5 claims: 1 fails" in picture.alt
     with pytest.raises(ValueError, match="a state among"):
         ledger.claim_bars([claims[0] | {"state": "green"}])

@@ -117,8 +117,8 @@ def claim_bars(claims: Sequence[Mapping[str, Any]]) -> style.Picture:
     """Draw a bar for every claim: in how many seeds it holds, and what became of it, in a word.
 
     `claims` are mappings with `says` (a short sentence), `holds` and `pairs` (seeds, over all
-    systems that it covers) and `state`, a key of `STATES`; those that fail come first. Raises
-    `ValueError` without claims and for other states.
+    systems that it covers; 0 for a printed number) and `state`, a key of `STATES`; those that fail
+    come first. Raises `ValueError` without claims and for other states.
     """
     if not claims or {claim["state"] for claim in claims} - set(STATES):
         raise ValueError(f"claims: expected one or more with a state among {', '.join(STATES)}")
@@ -128,10 +128,12 @@ def claim_bars(claims: Sequence[Mapping[str, Any]]) -> style.Picture:
     picture = style.figure(9.0, 0.95 + step * len(drawn))
     ax = place(picture, 0.15, 0.1, 8.7, step * len(drawn), "blank")
     ax.set_ylim(0, len(drawn))
-    heading(ax, "What became of each claim", "bar: the share of seeds in which it holds")
+    words = "bar: the share of seeds in which it holds; a printed number agrees or does not"
+    heading(ax, "What became of each claim", words)
     for position, claim in enumerate(drawn):
         y, colour = len(drawn) - position - 0.5, STATES[claim["state"]]
-        share = claim["holds"] / claim["pairs"] if claim["pairs"] else 0.0
+        agrees = claim["state"] in ("holds", "one seed")  # a printed number has no share of seeds
+        share = claim["holds"] / claim["pairs"] if claim["pairs"] else float(agrees)
         ax.text(0, y, claim["says"], va="center", fontsize=10)
         ax.add_patch(Rectangle((0.62, y - 0.28), 0.18, 0.56, color=style.TRACK, lw=0))
         ax.add_patch(Rectangle((0.62, y - 0.28), 0.18 * share, 0.56, color=colour, lw=0))

@@ -1,6 +1,7 @@
 """What the papers print or say, beside what was measured."""
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,13 @@ from lvmlab.studies import export, papers
 from lvmlab.studies.ledger import Record, Row, recorded, summarise
 
 STATES = ("holds", "one seed", "not shown", "fails", "not tried")
-"""What became of a claim: in every one of two seeds or more, in the only one, in some, in none."""
+"""What became of a claim: in every one of two seeds or more, in the only one, in some, in none.
+
+A printed number holds, fails, or is not shown where our seeds spread too far to tell.
+"""
+
+PAPER_SIZE = {"collike-news": "collike-text", "collike-recipe": "collike-text"}
+"""Studies that are never the paper's size, and the one whose size at `paper` is."""
 
 
 class Claim(NamedTuple):
@@ -41,6 +48,15 @@ class Claim(NamedTuple):
         )
 
 
+def quoted(id: str, objective: str, metric: str, **covers: Any) -> Claim:
+    """The claim that one of our metrics is the printed number with this `id` of papers.csv.
+
+    covers: `systems` and `datasets` of a `Claim`. Raises `ValueError` for an unknown id.
+    """
+    row = papers.find(id)
+    return Claim(row.source, objective, metric, "is", row.value, paper=id, **covers)
+
+
 class Verdict(NamedTuple):
     """A claim, and in how many of the seeds it holds."""
 
@@ -55,6 +71,8 @@ class Verdict(NamedTuple):
     """Ours minus the printed number; None for a relation."""
     margin: float = 0.0
     """How far apart they may be by chance: see `margin_of`."""
+    blur: float = 0.0
+    """The part of the margin that is ours: half a 95 % interval of our mean."""
 
     @property
     def state(self) -> str:
@@ -62,16 +80,27 @@ class Verdict(NamedTuple):
         if not self.pairs:
             return "not tried"
         if self.apart is not None:
-            near = abs(self.apart) <= self.margin
-            return "fails" if not near else "holds" if self.pairs > 1 else "one seed"
+            if abs(self.apart) > self.margin:
+                return "fails"
+            if self.vague:
+                return "not shown"
+            return "holds" if self.pairs > 1 else "one seed"
         if self.holds == self.pairs:
             return "holds" if self.pairs > 1 else "one seed"
         return "not shown" if self.holds or self.equal == self.pairs else "fails"
 
+    @property
+    def vague(self) -> bool:
+        """Whether our seeds spread so far (a fifth of the number) that agreeing shows nothing."""
+        known = self.margin - self.blur
+        return self.apart is not None and self.blur > known + 0.2 * abs(float(self.claim.to))
+
     def __str__(self) -> str:
         claim, to = self.claim, self.claim.to
         if self.apart is not None:
-            far = "agrees" if abs(self.apart) <= self.margin else f"ours is {self.apart:+.3g}"
+            far = f"ours is {self.apart:+.3g}"
+            if abs(self.apart) <= self.margin:
+                far = "agrees" if not self.vague else f"{far}, our seeds spread too far to tell"
             return f"{to:g} ({claim.source}): {far}"
         fared = f"{self.holds} of {self.pairs}" if self.pairs else f"no {to} measured"
         ties = f", {self.equal} equal" if self.equal else ""
@@ -173,7 +202,9 @@ def claims(shipped: bool = True) -> list[Fared]:
         records = groups.get((study, preset), [])
         rows = compared(records, studies.claims(study))
         seeds = max((row.row["seeds"] for row in rows), default=0)
-        words = differs(studies.sizes(study), preset, seeds) if preset else ""
+        table = studies.sizes(study)
+        table = table | {"paper": studies.sizes(PAPER_SIZE.get(study, study))["paper"]}
+        words = differs(table, preset, seeds) if preset else ""
         for claim in studies.claims(study):
             verdicts = tuple(v for row in rows for v in row.verdicts if v.claim is claim)
             found.append(Fared(study, claim, preset if verdicts else "", verdicts, words))
@@ -182,27 +213,34 @@ def claims(shipped: bool = True) -> list[Fared]:
 
 def differs(table: dict[str, dict[str, Any]], preset: str, seeds: int) -> str:
     """What a preset has smaller than the paper's size, in words: "epochs 30 (paper 200)"."""
-    mine, paper = table[preset] | {"seeds": seeds}, table["paper"]
+    mine, paper = _flat(table[preset] | {"seeds": seeds}), _flat(table["paper"])
     words = [
         f"{name} {_short(value)} (paper {_short(paper[name])})"
         for name, value in mine.items()
-        if name != "minutes" and value != paper[name]
+        if name != "minutes" and value != paper.get(name, value)
     ]
     return ", ".join(words) or "the paper's size"
 
 
 def coverage(shipped: bool = True) -> dict[str, dict[str, int]]:
-    """For each paper: its printed numbers, how many a claim names, how many of those were tried."""
-    judged = {one.claim.paper: one for one in claims(shipped) if one.claim.paper}
+    """For each paper: its printed numbers, how many a claim names, how many of those were tried.
+
+    A number that several studies name agrees when it does in every one that was tried.
+    """
+    states: dict[str, list[str]] = {}
+    for one in claims(shipped):
+        if one.claim.paper:
+            states.setdefault(one.claim.paper, []).append(one.state)
     table = {
         name: {"printed": 0, "claimed": 0, "measured": 0, "agrees": 0} for name in papers.NAMES
     }
     for row in papers.printed():
-        counts, one = table[row.paper], judged.get(row.id)
+        counts, named = table[row.paper], states.get(row.id, [])
+        tried = [state for state in named if state != "not tried"]
         counts["printed"] += 1
-        counts["claimed"] += one is not None
-        counts["measured"] += one is not None and one.state != "not tried"
-        counts["agrees"] += one is not None and one.state in ("holds", "one seed")
+        counts["claimed"] += bool(named)
+        counts["measured"] += bool(tried)
+        counts["agrees"] += bool(tried) and set(tried) <= {"holds", "one seed"}
     return table
 
 
@@ -231,19 +269,23 @@ def margin_of(values: Sequence[float], claim: Claim) -> float:
     Half a 95 % interval of our mean (Student's t), two printed standard deviations where the paper
     prints one, and one unit of the last printed digit.
     """
-    from scipy.special import stdtrit
-
     row = papers.find(claim.paper) if claim.paper else None
     scale = abs(float(claim.to)) / row.value if row and row.value else 1.0  # percent of a fraction
-    decimals = len(f"{float(claim.to):g}".partition(".")[2])
+    decimals = len(str(float(claim.to)).partition(".")[2])
     margin = row.digit * scale if row else 10.0**-decimals
     if row and row.std:
         margin += 2 * row.std * scale
-    if len(values) > 1:
-        mean = math.fsum(values) / len(values)
-        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
-        margin += float(stdtrit(len(values) - 1, 0.975)) * spread / math.sqrt(len(values))
-    return margin
+    return margin + blur_of(values)
+
+
+def blur_of(values: Sequence[float]) -> float:
+    """Half a 95 % interval of a mean (Student's t); 0 for one value."""
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        return 0.0
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    return float(stdtrit(len(values) - 1, 0.975)) * spread
 
 
 def _grouped(shipped: bool) -> dict[tuple[str, str], list[Record]]:
@@ -258,18 +300,33 @@ def _grouped(shipped: bool) -> dict[tuple[str, str], list[Record]]:
     return groups
 
 
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings, with those inside of others beside them, such as the epochs of a recipe."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if hasattr(value, "_asdict"):
+            found |= value._asdict()
+        elif isinstance(value, dict):
+            found |= {f"{one} {n}": v for one, inside in value.items() for n, v in inside.items()}
+        else:
+            found[name] = value
+    return found
+
+
 def _short(value: Any) -> str:
     if not isinstance(value, tuple):
         return str(value)
+    if any(isinstance(one, dict) for one in value):
+        return f"{len(value)} others"
     few = value if len(value) < 4 else (value[0], "...", value[-1])
-    return ", ".join(map(str, few))
+    return ", ".join(map(str, few)) or "none"
 
 
 def _judged(records: list[Record], row: Row, claim: Claim) -> Verdict:
     if claim.relation == "is":
         values = row["each"]
         apart, margin = row["value"] - float(claim.to), margin_of(values, claim)
-        return Verdict(claim, None, 0, len(values), apart, margin)
+        return Verdict(claim, None, 0, len(values), apart, margin, blur_of(values))
     mine, other = (_by_seed(records, row, o) for o in (claim.objective, str(claim.to)))
     gaps = [mine[seed] - other[seed] for seed in mine if seed in other]
     sign = 1 if claim.relation == "above" else -1
