@@ -17,6 +17,7 @@ from lvmlab import (
     exact_posterior,
     importance_weighted,
     marginal_likelihood,
+    summed_elbo,
     weighted,
 )
 from lvmlab.conditionals import Assignment
@@ -70,6 +71,15 @@ def check_beta(oracle):
     torch.testing.assert_close(weighed.terms["rate"], plain.terms["rate"])
 
 
+def check_summed(oracle):
+    if not oracle.finite:
+        with pytest.raises(ValueError, match=r"q\(z\|x\).*cannot be enumerated"):
+            summed_elbo(oracle.p, oracle.q, oracle.batch, over="z")
+        return
+    terms = summed_elbo(oracle.p, oracle.q, oracle.batch, over="z").terms
+    torch.testing.assert_close(-sum(terms.values()), oracle.log_marginal - oracle.gap)
+
+
 def check_importance(oracle):
     rows = len(oracle.log_marginal)
     means = []
@@ -119,6 +129,7 @@ CHECKS = [
     check_marginal,
     check_elbo,
     check_beta,
+    check_summed,
     check_importance,
     check_complete,
     check_weighted,

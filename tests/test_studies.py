@@ -21,6 +21,12 @@ from lvmlab.studies.text_runs import Recipe
 
 ROW = {"study", "system", "objective", "dataset", "metric", "value", "std", "seeds", "preset"}
 ROW |= {"minutes", "each", "command", "hardware", "versions", "commit"}
+GM = {"sets": {"digits": {"rows": 40, "points": 30, "encoder": (3,), "decoder": (4, 3), "kernel": 3,
+                          "trials": 16, "weight": 40.0, "batch": 8, "lr": 1e-2, "steps": 2,
+                          "every": 1, "moments": 1,
+                          "objectives": ("GM-VAE", "GM-VAE beta = 20", "GM-WAE")}}}  # fmt: skip
+PICTURES = {"epochs": 1, "rows": 70}
+DIGITS = {"dataset": "digits", "latents": 3, "components": 4}
 TINY = {
     "collapse-2d": {"widths": (5,), "epochs": 1, "points": 80},
     "entropy-regulariser-2d": {"widths": (5,), "epochs": 1, "points": 80},
@@ -37,6 +43,12 @@ TINY = {
     "collike-text": {"rows": 40, "vocabulary": 300, "limit": 8, "recipe": Recipe(1, looks=1)},
     "collike-news": {"rows": 40, "vocabulary": 300, "limit": 8, "recipe": Recipe(1, looks=1)},
     "collike-recipe": {"rows": 70, "vocabulary": 600, "limit": 8, "recipe": Recipe(1, looks=1)},
+    "ica-synthetic": {"steps": 4, "flow_steps": 2, "hidden": (6,), "flow_hidden": (5,),
+                      "mixings": ({"layers": 2, "per_segment": 13},)},
+    "ica-images": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
+    "ica-hashed": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
+    "ica-vq": PICTURES | {"systems": ({**DIGITS, "network": "grid", "width": 2},)},
+    "gm-petals-2d": GM, "gm-digits-10d": GM, "gm-vae-from-wae": GM, "gm-component-life": GM,
 }  # fmt: skip
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
 FEWER["collike-recipe"] = 4

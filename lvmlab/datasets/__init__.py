@@ -1,17 +1,18 @@
 """Data: named sets, toys with known densities, and your own files.
 
-`load(name)` gives a `Dataset`; `toys` holds mixtures whose entropy is known; `files` reads your
-arrays, images, texts and tables; `status()` says what is on this machine.
+`load(name)` gives a `Dataset`; `toys` holds mixtures whose entropy is known; `sources` mixes
+sources that a model shall find again; `files` reads your arrays, images, texts and tables;
+`status()` says what is on this machine.
 """
 
 import difflib
 from collections.abc import Callable, Iterable
 
-from lvmlab.datasets import catalogue, files, images, texts, toys, where
+from lvmlab.datasets import catalogue, files, images, sources, texts, toys, where
 from lvmlab.datasets.catalogue import names, status
 from lvmlab.datasets.dataset import Dataset
 
-__all__ = ["Dataset", "files", "load", "names", "status", "toys"]
+__all__ = ["Dataset", "files", "load", "names", "sources", "status", "toys"]
 
 _PACKAGED: dict[str, Callable[..., Dataset]] = {
     "digits": images.digits,

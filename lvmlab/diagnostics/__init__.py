@@ -19,6 +19,7 @@ from lvmlab.diagnostics.estimators import (
     gaussian_pairs,
     information_estimates,
 )
+from lvmlab.diagnostics.identifiability import MCC, mcc, rdc
 from lvmlab.diagnostics.information import (
     CategoricalInformation,
     MinibatchInformation,
@@ -45,6 +46,7 @@ from lvmlab.diagnostics.tables import (
 from lvmlab.diagnostics.verdicts import THRESHOLDS, Verdict, judge
 
 __all__ = [
+    "MCC",
     "THRESHOLDS",
     "ActiveUnits",
     "CategoricalInformation",
@@ -75,11 +77,13 @@ __all__ = [
     "ksg",
     "ksg_ceiling",
     "log_mean_exp",
+    "mcc",
     "minibatch_information",
     "mutual_information",
     "perplexity",
     "planar_map",
     "plug_in_information",
+    "rdc",
     "report",
     "report_from_json",
 ]

@@ -1,7 +1,9 @@
 """Networks: tensor to tensor, no probability inside."""
 
 from lvmlab.networks.convolutional import ResNet as ResNet
+from lvmlab.networks.dcgan import Grow as Grow
+from lvmlab.networks.dcgan import Shrink as Shrink
 from lvmlab.networks.mlp import MLP as MLP
 from lvmlab.networks.transformer import Transformer as Transformer
 
-__all__ = ["MLP", "ResNet", "Transformer"]
+__all__ = ["MLP", "Grow", "ResNet", "Shrink", "Transformer"]

@@ -21,3 +21,8 @@ from lvmlab.objectives.mim import mixture_cross_entropy as mixture_cross_entropy
 from lvmlab.objectives.mim import symmetric_kl as symmetric_kl
 from lvmlab.objectives.pairing import best_pairing as best_pairing
 from lvmlab.objectives.pairing import soft_pairing as soft_pairing
+from lvmlab.objectives.summed import summed_elbo as summed_elbo
+from lvmlab.objectives.summed import summed_out as summed_out
+from lvmlab.objectives.transport import mmd as mmd
+from lvmlab.objectives.transport import sinkhorn_divergence as sinkhorn_divergence
+from lvmlab.objectives.transport import wasserstein as wasserstein

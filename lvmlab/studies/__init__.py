@@ -10,12 +10,32 @@ from collections.abc import Callable
 from typing import Any
 
 from lvmlab.presets import preset_name
-from lvmlab.studies import assignment, ensemble, images, mim, mim_1d, relatives, text
+from lvmlab.studies import (
+    assignment,
+    ensemble,
+    identifiability,
+    images,
+    mim,
+    mim_1d,
+    mixtures,
+    relatives,
+    text,
+)
 from lvmlab.studies.ledger import Row as Row
 from lvmlab.studies.sweeps import Sweep as Sweep
 from lvmlab.studies.sweeps import sweep as sweep
 
-FILES: tuple[Any, ...] = (mim, mim_1d, assignment, relatives, ensemble, images, text)
+FILES: tuple[Any, ...] = (
+    mim,
+    mim_1d,
+    assignment,
+    relatives,
+    ensemble,
+    images,
+    text,
+    identifiability,
+    mixtures,
+)
 
 
 def names() -> list[str]:

@@ -1,0 +1,245 @@
+"""GM-WAE: a mixture prior over images, trained by the ELBO and by transport.
+
+Networks as in section 3 of the paper with smaller decoders below paper size; lambda is 500 for
+MNIST's 784 pixels and as much less for the 64 of the digits. Pixels of the digits count 16 places
+each (`models.mixture_images`). Data sets that are not at hand are left out.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from lvmlab import datasets
+from lvmlab.noise import generator
+from lvmlab.studies import mixture_runs as runs
+from lvmlab.studies import papers
+from lvmlab.studies.compare import Claim
+from lvmlab.studies.ledger import Cell, Row, measure, sizes
+
+PETALS, DIGITS, SWITCH, LIFE = (
+    "gm-petals-2d",
+    "gm-digits-10d",
+    "gm-vae-from-wae",
+    "gm-component-life",
+)
+
+# fmt: off
+_DIGITS = {"rows": 1257, "points": 360, "encoder": (16, 32), "decoder": (32, 16), "kernel": 3,
+           "trials": 16, "weight": 40.0, "batch": 64, "lr": 2e-3, "steps": 1000, "every": 100,
+           "moments": 200, "objectives": tuple(runs.OBJECTIVES)}
+_MNIST = {"rows": 54_000, "points": 2000, "encoder": (16, 32, 64), "decoder": (64, 32, 16),
+          "kernel": 5, "trials": 1, "weight": 500.0, "batch": 100, "lr": 5e-4, "steps": 700,
+          "every": 100, "moments": 200, "objectives": ("GM-VAE", "GM-WAE")}
+_PAPER = _MNIST | {"rows": 60_000, "points": 10_000, "decoder": (512, 256, 128), "steps": 60_000,
+                   "every": 1000, "objectives": tuple(runs.OBJECTIVES)}
+_SMOKE = _DIGITS | {"rows": 256, "points": 100, "encoder": (4, 8), "decoder": (8, 4),
+                    "batch": 16, "steps": 6, "every": 3, "moments": 5}
+
+# sets: those at hand are run; every: steps between two looks; weight: lambda; trials: places that a
+# pixel counts; objectives: of gm-digits-10d; minutes: all seeds of all sets on one core, reckoned
+# from the time of a step
+SIZES: dict[str, dict[str, dict[str, Any]]] = {
+    PETALS: {
+        "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
+        "lesson": {"seeds": 3, "minutes": 22, "sets": {"digits": _DIGITS}},
+        "paper": {"seeds": 10, "minutes": 1e7, "sets": {"mnist": _PAPER}},
+    },
+    DIGITS: {
+        "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
+        "lesson": {"seeds": 3, "minutes": 50, "sets": {"digits": _DIGITS, "mnist": _MNIST}},
+        "paper": {"seeds": 10, "minutes": 1e7, "sets": {"mnist": _PAPER}},
+    },
+    SWITCH: {
+        "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
+        "lesson": {"seeds": 3, "minutes": 18, "sets": {"digits": _DIGITS}},
+        "paper": {"seeds": 10, "minutes": 1e7, "sets": {"mnist": _PAPER}},
+    },
+    LIFE: {
+        "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
+        "lesson": {"seeds": 3, "minutes": 9, "sets": {"digits": _DIGITS}},
+        "paper": {"seeds": 10, "minutes": 1e6, "sets": {"mnist": _PAPER | {"steps": 6000}}},
+    },
+}
+# fmt: on
+
+
+def _printed(id: str, objective: str, metric: str) -> Claim:
+    row = papers.find(id)
+    return Claim(row.source, objective, metric, "is", row.value, datasets=("mnist",), paper=id)
+
+
+CLAIMS = {
+    PETALS: (
+        Claim("Figure 3", "GM-WAE", "modes_covered", "above", "GM-VAE"),
+        Claim("Figure 3", "GM-WAE", "greedy_accuracy_percent", "above", "GM-VAE"),
+        Claim("Figure 3", "GM-VAE", "largest_share", "above", "GM-WAE"),
+    ),
+    DIGITS: (
+        _printed("gmwae-acc-gmwae", "GM-WAE", "greedy_accuracy_percent"),
+        _printed("gmwae-acc-gmvae-beta20", "GM-VAE beta = 20", "greedy_accuracy_percent"),
+        _printed("gmwae-acc-kmeans-low", "k-means", "greedy_accuracy_percent"),
+        Claim("Figure 7b", "GM-WAE", "greedy_accuracy_percent", "above", "GM-VAE"),
+        Claim("Figure 7b", "GM-WAE", "greedy_accuracy_percent", "above", "GM-VAE beta = 20"),
+        Claim("Figure 6d", "GM-WAE", "distortion", "below", "GM-VAE"),
+        Claim("Figure 7a", "GM-VAE", "largest_share", "above", "GM-WAE"),
+    ),
+    SWITCH: (
+        Claim("Figure 6c", "GM-VAE after GM-WAE", "distortion", "above", "GM-WAE"),
+        Claim("Figure 6c", "GM-VAE after GM-WAE", "continuous_rate", "below", "GM-WAE"),
+        Claim("Figure 6c", "GM-VAE beta = 10 after GM-WAE", "distortion", "above", "GM-WAE"),
+        Claim("Figure 6c", "GM-VAE beta = 10 after GM-WAE", "continuous_rate", "below", "GM-WAE"),
+    ),
+    LIFE: (
+        _printed("gmwae-collapse-k", "GM-VAE", "components_shut_off_at_10"),
+        _printed("gmwae-collapse-steps", "GM-VAE", "steps_until_one_has_most"),
+        Claim("Figure 2", "GM-VAE", "largest_share", "above", "GM-WAE"),
+        Claim("Figure 2", "GM-VAE", "components_shut_off", "above", "GM-WAE"),
+    ),
+}
+
+MOST = 0.8  # of the mass: from there on one component counts as the only one
+
+
+def gm_petals_2d(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
+    """Ten Gaussians on a ring in the plane, ELBO against transport (Figure 3).
+
+    The ring in both readings of its printed spread and as a pinwheel. Numbers as in
+    `mixture_runs.measured`, and `modes_covered`.
+    """
+
+    def cells(name: str, size: Any) -> list[Cell]:
+        kinds = [prior for prior in runs.PRIORS if prior != "equidistant"]
+        return [
+            Cell(prior, objective, name, partial(_each, _petals, objective, size, name, prior))
+            for prior in kinds
+            for objective in ("GM-VAE", "GM-WAE", "GM-WAE joint kernel")
+        ]
+
+    return _measure(PETALS, preset, seeds, cells)
+
+
+def gm_digits_10d(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
+    """Ten equidistant Gaussians in ten dimensions: codes, reconstructions, digits (Figures 4 to 7).
+
+    The objectives of the set in `SIZES`, k-means beside them. Numbers as in
+    `mixture_runs.measured` at the end of the training.
+    """
+
+    def cells(name: str, size: Any) -> list[Cell]:
+        return [
+            Cell(system(size), objective, name, partial(_each, _digits, objective, size, name))
+            for objective in (*size.objectives, "k-means")
+        ]
+
+    return _measure(DIGITS, preset, seeds, cells)
+
+
+def gm_vae_from_wae(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
+    """The ELBO descended from a trained GM-WAE, and the reverse (Figure 6).
+
+    The first training as in `gm-digits-10d`, the second as long; numbers at the end of each, so
+    that those of "GM-WAE" are where "GM-VAE after GM-WAE" begins.
+    """
+
+    def cells(name: str, size: Any) -> list[Cell]:
+        chains = [("GM-WAE",), ("GM-VAE", "GM-WAE"), ("GM-VAE beta = 10", "GM-WAE")]
+        chains += [("GM-VAE",), ("GM-WAE", "GM-VAE")]
+        return [
+            Cell(
+                system(size), " after ".join(chain), name, partial(_each, _chain, chain, size, name)
+            )
+            for chain in chains
+        ]
+
+    return _measure(SWITCH, preset, seeds, cells)
+
+
+def gm_component_life(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
+    """How the components fare, step by step (Figure 2).
+
+    `largest_share` and `components_shut_off` at the end and, as `..._at_10`, at the first look
+    after the start, ten steps unless the run is shorter; `steps_until_one_has_most`, 80 % of the
+    average q(k|x), or all steps when none gets there; `revived`, components in use at the end that
+    were off at some look before.
+    """
+
+    def cells(name: str, size: Any) -> list[Cell]:
+        return [
+            Cell(system(size), objective, name, partial(_each, _life, objective, size, name))
+            for objective in ("GM-VAE", "GM-VAE beta = 10", "GM-WAE", "GM-WAE joint kernel")
+        ]
+
+    return _measure(LIFE, preset, seeds, cells)
+
+
+def system(size: Any) -> str:
+    """The name of a model of this size."""
+    widths = "-".join(map(str, size.decoder))
+    return f"decoder {widths}, {size.steps} steps of {size.batch}"
+
+
+def _measure(
+    study: str, preset: str, seeds: int | None, cells: Callable[[str, Any], list[Cell]]
+) -> list[Row]:
+    size = sizes(SIZES[study], preset)
+    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    found = [
+        cell
+        for name, of in size.sets.items()
+        if name in here
+        for cell in cells(name, SimpleNamespace(**of))
+    ]
+    return measure(study, preset, size.seeds if seeds is None else seeds, found)
+
+
+def _each(
+    run: Callable[..., dict[str, float]],
+    objective: Any,
+    size: Any,
+    dataset: str,
+    *more: Any,
+) -> Any:
+    *given, seeds = more  # the last argument is the ledger's
+    data = runs.loaded(dataset, size)
+    return [run(objective, size, data, *given, seed) for seed in seeds]
+
+
+def _petals(objective: str, size: Any, data: Any, prior: str, seed: int) -> dict[str, float]:
+    run = runs.trained(objective, size, data, prior, seed, looks=[size.steps])
+    z = runs.codes(run.q, data[1]["x"])
+    return run.curves[-1] | {"modes_covered": runs.covered(run.p.factors["z|k"], z)}
+
+
+def _digits(objective: str, size: Any, data: Any, seed: int) -> dict[str, float]:
+    if objective == "k-means":
+        return runs.k_means(data, int(generator(seed, "k-means").initial_seed()))
+    return runs.trained(objective, size, data, "equidistant", seed, looks=[size.steps]).curves[-1]
+
+
+def _chain(chain: tuple[str, ...], size: Any, data: Any, seed: int) -> dict[str, float]:
+    """Train by the last objective of the chain, then go on by the one before it."""
+    start = None
+    for name in reversed(chain):
+        run = runs.trained(name, size, data, "equidistant", seed, start, looks=[size.steps])
+        start = run.p, run.q
+    return run.curves[-1]
+
+
+def _life(objective: str, size: Any, data: Any, seed: int) -> dict[str, float]:
+    looks = [*range(0, min(200, size.steps), 10), *range(0, size.steps + 1, size.every)]
+    run = runs.trained(objective, size, data, "equidistant", seed, looks=looks)
+    off = run.shares <= runs.ALIVE
+    most = (run.shares.max(1).values > MOST).tolist()
+    tenth = run.curves[min(1, len(run.curves) - 1)]
+    early = {f"{key}_at_10": tenth[key] for key in ("largest_share", "components_shut_off")}
+    return (
+        run.curves[-1]
+        | early
+        | {
+            "steps_until_one_has_most": float(
+                run.steps[most.index(True)] if any(most) else size.steps
+            ),
+            "revived": float((off[:-1].any(0) & ~off[-1]).sum()),
+        }
+    )

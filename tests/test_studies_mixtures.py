@@ -1,0 +1,91 @@
+"""Studies of the mixtures: the same start for all objectives, honest looks, numbers by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lvmlab import wasserstein
+from lvmlab.diagnostics import hungarian_accuracy
+from lvmlab.studies import mixture_runs as runs
+
+SIZE = SimpleNamespace(
+    rows=60, points=50, encoder=(4,), decoder=(6, 4), kernel=3, trials=16, weight=40.0, batch=10,
+    lr=5e-3, steps=6, every=2, moments=5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    return runs.loaded("digits", SIZE)
+
+
+def test_all_objectives_begin_with_the_same_weights_and_see_the_same_batches(data):
+    starts = {
+        name: runs.trained(name, SIZE, data, "equidistant", 0, looks=[2]).shares[0]
+        for name in ("GM-VAE", "GM-WAE joint kernel")
+    }
+    one, other = starts.values()
+    torch.testing.assert_close(one, other)
+    other_seed = runs.trained("GM-VAE", SIZE, data, "equidistant", 1, looks=[2]).shares[0]
+    assert (one - other_seed).abs().max() > 1e-4
+
+
+def test_looking_more_often_does_not_change_the_run(data):
+    rare, often = (
+        runs.trained("GM-WAE", SIZE, data, "pinwheel", 0, looks=looks)
+        for looks in ([6], list(range(7)))
+    )
+    assert rare.steps == [0, 6] and often.steps == list(range(7))
+    torch.testing.assert_close(rare.shares[-1], often.shares[-1], rtol=0, atol=0)
+    assert rare.curves[-1] == often.curves[-1]
+    assert runs.trained("GM-WAE", SIZE, data, "pinwheel", 0).steps == [0, 2, 4, 6]
+
+
+def test_a_second_training_goes_on_from_the_first_and_leaves_it_alone(data):
+    first = runs.trained("GM-WAE", SIZE, data, "equidistant", 0)
+    kept = [v.clone() for v in first.q.parameters()]
+    second = runs.trained("GM-VAE", SIZE, data, "equidistant", 0, (first.p, first.q))
+    assert second.curves[0] == first.curves[-1]
+    assert all((a == b).all() for a, b in zip(kept, first.q.parameters(), strict=True))
+
+
+def test_measured_by_hand(data):
+    """Shares, accuracies and errors of untrained joints, computed without the study."""
+    _, test = data
+    p, q = runs.begun(SIZE, data[0]["x"], "equidistant", 3)
+    found = runs.measured(p, q, test, 3)
+    p.eval(), q.eval()
+    with torch.no_grad():
+        pi = q.factors["k|x"].network(test["x"]).softmax(1)
+    assert found["largest_share"] == pytest.approx(pi.mean(0).max().item(), abs=1e-6)
+    assert found["components_alive"] + found["components_shut_off"] == 10
+    accuracy = 100 * hungarian_accuracy(pi.double(), test["label"]).accuracy
+    assert found["hungarian_accuracy_percent"] == pytest.approx(accuracy)
+    assert found["greedy_accuracy_percent"] <= accuracy
+    kl = (pi * (10 * pi).log()).sum(1).mean().item()
+    assert found["discrete_rate"] == pytest.approx(kl, abs=1e-5)
+    with torch.no_grad():
+        errors = [wasserstein(p, q, test).terms["squared_error"].mean() for _ in range(20)]
+    errors = torch.stack(errors)
+    assert abs(found["squared_error"] - errors.mean()) < 6 * errors.std()
+
+
+def test_modes_covered_counts_modes_with_codes():
+    prior = runs.PRIORS["pinwheel"]()
+    torch.manual_seed(0)
+    everyone = prior(torch.arange(10).repeat(200)).sample()
+    assert runs.covered(prior, everyone) == 10
+    three = prior(torch.arange(3).repeat(300)).sample()
+    assert runs.covered(prior, three) in (3.0, 4.0, 5.0)  # petals overlap near the middle
+
+
+def test_unknown_objectives_are_named():
+    with pytest.raises(ValueError, match=r"objective must be one of GM-VAE, .*got 'VAE'"):
+        runs.objective("VAE", 1.0)
+
+
+def test_k_means_beside_them(data):
+    found = runs.k_means(data, 0)
+    assert found["greedy_accuracy_percent"] <= found["hungarian_accuracy_percent"]
+    assert 30 < found["hungarian_accuracy_percent"] < 100 and found["largest_share"] < 0.5
