@@ -25,8 +25,8 @@ from lvmlab.joint import Batch, Joint
 from lvmlab.models import flow_categories
 from lvmlab.objectives import marginal_likelihood
 from lvmlab.steps import descend, match_then_descend
-from lvmlab.studies import ledger, papers
-from lvmlab.studies.compare import Claim
+from lvmlab.studies import ledger
+from lvmlab.studies.compare import Claim, quoted
 from lvmlab.studies.ledger import Cell, Row, measure, sizes
 from lvmlab.train import evaluating, fit
 
@@ -72,22 +72,22 @@ _METRICS = {
 }
 
 
-def _printed(id: str, objective: str, metric: str, dataset: str) -> Claim:
-    row = papers.find(id)
-    return Claim(row.source, objective, metric, "is", row.value, datasets=(dataset,), paper=id)
-
-
 CLAIMS = {
     STUDY: (
         Claim("Table 2", "CoLLike", "information", "above", "MaL"),
         Claim("Table 2", "CoLLike", "aggregated_kl", "below", "MaL"),
         *(
-            _printed(f"collike-t2-{short}-{objective.lower()}-{name}", objective, metric, dataset)
+            quoted(
+                f"collike-t2-{short}-{objective.lower()}-{name}",
+                objective,
+                metric,
+                datasets=(dataset,),
+            )
             for short, dataset in (("mnist", "mnist"), ("cifar", "cifar10"))
             for objective in ("CoLLike", "MaL")
             for name, metric in _METRICS.items()
         ),
-        _printed("collike-s6-mnist-mal-collapse-fraction", "MaL", "collapsed", "mnist"),
+        quoted("collike-s6-mnist-mal-collapse-fraction", "MaL", "collapsed", datasets=("mnist",)),
     )
 }
 

@@ -13,8 +13,7 @@ from typing import Any
 from lvmlab import datasets
 from lvmlab.noise import generator
 from lvmlab.studies import mixture_runs as runs
-from lvmlab.studies import papers
-from lvmlab.studies.compare import Claim
+from lvmlab.studies.compare import Claim, quoted
 from lvmlab.studies.ledger import Cell, Row, measure, sizes
 
 PETALS, DIGITS, SWITCH, LIFE = (
@@ -65,8 +64,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def _printed(id: str, objective: str, metric: str) -> Claim:
-    row = papers.find(id)
-    return Claim(row.source, objective, metric, "is", row.value, datasets=("mnist",), paper=id)
+    return quoted(id, objective, metric, datasets=("mnist",))
 
 
 CLAIMS = {

@@ -2,6 +2,7 @@
 
 from lvmlab.widgets.assignment_theatre import assignment_states, assignment_theatre
 from lvmlab.widgets.collapse_dial import collapse_dial, collapse_states
+from lvmlab.widgets.component_life import LifeRecording, component_life, component_states
 from lvmlab.widgets.dial_films import DialRecording
 from lvmlab.widgets.estimator_panel import estimator_panel, estimator_states
 from lvmlab.widgets.joint_lens import joint_lens
@@ -10,6 +11,7 @@ from lvmlab.widgets.linear import linear_axis
 from lvmlab.widgets.live import Live
 from lvmlab.widgets.live_dial import live_dial
 from lvmlab.widgets.live_lens import live_lens
+from lvmlab.widgets.mcc_bench import mcc_bench, mcc_states
 from lvmlab.widgets.panel import Panel
 from lvmlab.widgets.pointer import Pointer, Touch
 from lvmlab.widgets.recording import Recording
@@ -24,6 +26,7 @@ from lvmlab.widgets.two_humps import encoder_lens, encoder_states
 
 __all__ = [
     "DialRecording",
+    "LifeRecording",
     "Live",
     "Panel",
     "Pointer",
@@ -35,6 +38,8 @@ __all__ = [
     "assignment_theatre",
     "collapse_dial",
     "collapse_states",
+    "component_life",
+    "component_states",
     "encoder_lens",
     "encoder_states",
     "estimator_panel",
@@ -44,6 +49,8 @@ __all__ = [
     "linear_axis",
     "live_dial",
     "live_lens",
+    "mcc_bench",
+    "mcc_states",
     "second_opinion",
     "second_opinions",
     "table_bench",
