@@ -1,12 +1,14 @@
 """What the MCC bench measures: two representations, the moves done to one, and four scores."""
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lvmlab.diagnostics.identifiability import MCC, mcc
+if TYPE_CHECKING:
+    from lvmlab.diagnostics import MCC
+
 
 Array = NDArray[Any]
 ROWS = (60, 120, 250, 500, 1000)
@@ -32,8 +34,10 @@ class Moves(NamedTuple):
     stretch: float = 1.0
 
 
-def measured(given: Given, moves: Moves, rows: int, correlation: str) -> dict[str, MCC | None]:
+def measured(given: Given, moves: Moves, rows: int, correlation: str) -> "dict[str, MCC | None]":
     """Score the first `rows` under each alignment; None where half of them are too few for CCA."""
+    from lvmlab.diagnostics import mcc  # brings torch, which a page of pictures does without
+
     a, b = given.a[:rows], moved(given.b, moves)[:rows]
     how: dict[str, Any] = {"correlation": correlation, "shuffles": 3}
     wide = max(a.shape[1], b.shape[1])

@@ -7,14 +7,13 @@ scores high on noise alone.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as W
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 from numpy.typing import ArrayLike, NDArray
 
-from lvmlab.diagnostics.identifiability import MCC
 from lvmlab.plots import style
 from lvmlab.plots.frames import halo, heading, live, names, number, place, ticks
 from lvmlab.plots.identifiability import CorrelationMarks
@@ -31,6 +30,9 @@ from lvmlab.widgets.bench_moves import (
 )
 from lvmlab.widgets.panel import Panel
 from lvmlab.widgets.player import begin
+
+if TYPE_CHECKING:
+    from lvmlab.diagnostics import MCC
 
 Array = NDArray[Any]
 DIMS = (2, 4, 20, 50)
@@ -143,7 +145,7 @@ class BenchPicture:
         live(self.title, self.note, self.table.image, self.table.boxes, *self.table.words)
         self.strip = StripMarks(place(self.picture, 1.6, 0.5, 5.9, 1.15), words[2])
 
-    def _raw(self, d: int, rows: int, correlation: str) -> dict[str, MCC | None]:
+    def _raw(self, d: int, rows: int, correlation: str) -> "dict[str, MCC | None]":
         return measured(self.given or built(d), Moves(), rows, correlation)
 
     def show(
@@ -200,7 +202,7 @@ class StripMarks:
         ]
         live(self.bands, self.edges, self.strokes, self.rings, *self.numbers)
 
-    def show(self, found: Mapping[str, MCC | None], raw: Mapping[str, MCC | None]) -> None:
+    def show(self, found: "Mapping[str, MCC | None]", raw: "Mapping[str, MCC | None]") -> None:
         """Show the score of each alignment over its floor, and where the codes began."""
         bands, edges, strokes, rings = [], [], [], []
         for y, word, name in zip((3, 2, 1, 0), self.numbers, ALIGNMENTS, strict=True):
@@ -240,7 +242,7 @@ def _inks(labels: Array) -> Array:
     return np.array(inks)[labels.astype(int)]
 
 
-def _told(found: Mapping[str, MCC | None]) -> str:
+def _told(found: "Mapping[str, MCC | None]") -> str:
     return ", ".join(
         f"{name} {number(score.mcc, 2)} (floor {number(score.floor, 2)})"
         for name, score in found.items()
