@@ -276,10 +276,11 @@ def _finite(value: Tensor) -> bool:
 
 def _inside(support: constraints.Constraint, value: Tensor) -> bool:
     base: Any = getattr(support, "base_constraint", support)
-    if type(base) is constraints.interval and value.numel():  # quicker than comparing every number
-        smallest, largest = torch.aminmax(value.detach())
-        if not any(isinstance(end, Tensor) for end in (base.lower_bound, base.upper_bound)):
-            return base.lower_bound <= smallest.item() and largest.item() <= base.upper_bound
+    if type(base) is constraints.interval and value.numel():
+        ends = base.lower_bound, base.upper_bound
+        if not any(isinstance(end, Tensor) for end in ends):  # quicker than comparing every number
+            smallest, largest = (end.item() for end in torch.aminmax(value.detach()))
+            return ends[0] <= smallest and largest <= ends[1]
     return bool(support.check(value).all())
 
 

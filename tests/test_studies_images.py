@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal
 
 from lvmlab import Joint, noise
 from lvmlab.conditionals import Proportions
+from lvmlab.flows import Logit
 from lvmlab.studies import images, ledger
 from lvmlab.studies.images import DequantisedBatches
 
@@ -33,6 +34,15 @@ def runs(tmp_path, monkeypatch):
     table = images.SIZES[images.STUDY]
     monkeypatch.setitem(table, "smoke", table["smoke"] | {"sets": {"digits": TINY, "mnist": TINY}})
     return tmp_path / "runs"
+
+
+def test_a_margin_reaches_the_flow_and_its_name():
+    size = SimpleNamespace(**TINY | {"epochs": 1, "margin": 0.05})
+    p, _, _ = images.trained("digits", "CoLLike", size, 0)
+    first = p.factors["x|z"].bijection.parts[0]
+    assert isinstance(first, Logit) and first.margin == 0.05
+    plain = images.system(SimpleNamespace(**TINY))
+    assert images.system(size) == f"logit, {plain}" and "logit" not in plain
 
 
 def test_the_study_runs_on_what_is_here_and_goes_on_from_its_checkpoints(runs, monkeypatch):

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from lvmlab.plots import style
 from lvmlab.plots.component_life import ALIVE, LifeAreas, alive, mode_tiles
 from lvmlab.plots.frames import heading, live, number, place
+from lvmlab.widgets.given_recording import as_recording
 from lvmlab.widgets.panel import Panel
 from lvmlab.widgets.player import begin, player
 
@@ -39,19 +40,7 @@ class LifeFilm:
     """A checked recording as arrays; `ValueError` that names the recording."""
 
     def __init__(self, name: str, recording: LifeRecording | Mapping[str, Any]) -> None:
-        if isinstance(recording, Mapping):
-            fields = set(LifeRecording.__dataclass_fields__)
-            if not {"shares"} <= set(recording) <= fields:
-                raise ValueError(
-                    f"{name}: expected shares, perhaps modes, entropy and steps; got "
-                    f"{', '.join(map(str, recording))}"
-                )
-            recording = LifeRecording(**recording)
-        if not isinstance(recording, LifeRecording):
-            raise ValueError(
-                f"{name}: expected a LifeRecording, or a mapping with its fields, got "
-                f"{type(recording).__name__}"
-            )
+        recording = as_recording(LifeRecording, name, recording)
         self.shares = np.asarray(recording.shares, dtype=float)
         shape = self.shares.shape
         if len(shape) != 3 or 0 in shape or shape[1] < 2 or not 2 <= shape[2] <= 10:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lvmlab.widgets.given_recording import as_recording
+
 ACTIVE = 0.01  # variance of the posterior means from which a latent counts as active
 
 
@@ -32,13 +34,7 @@ class DialFilm:
     """A checked recording as arrays of `DialRecording`; `ValueError` that names the recording."""
 
     def __init__(self, name: str, recording: DialRecording | Mapping[str, Any], rows: int) -> None:
-        if isinstance(recording, Mapping):
-            recording = _from_mapping(name, recording)
-        if not isinstance(recording, DialRecording):
-            raise ValueError(
-                f"{name}: expected a DialRecording, or a mapping with its fields, got "
-                f"{type(recording).__name__}"
-            )
+        recording = as_recording(DialRecording, name, recording)
         means = np.asarray(recording.means)
         if means.ndim != 4 or means.shape[2:] != (rows, 2) or 0 in means.shape:
             raise ValueError(
@@ -97,16 +93,6 @@ def dial_films(recordings: Mapping[str, Any], rows: int) -> tuple[dict[Any, Dial
                 f"recording, got {film.seeds} at {film.frames}; record all alike"
             )
     return made, list(recordings), widths
-
-
-def _from_mapping(name: str, given: Mapping[str, Any]) -> DialRecording:
-    fields = set(DialRecording.__dataclass_fields__)
-    if not fields - {"active", "steps"} <= set(given) <= fields:
-        raise ValueError(
-            f"{name}: expected means, scales, reconstructions, information, perhaps active and "
-            f"steps; got {', '.join(map(str, given))}"
-        )
-    return DialRecording(**given)
 
 
 def _array(name: str, field: str, values: ArrayLike, shape: tuple) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lvmlab.plots.measure import Array, Grid
+from lvmlab.widgets.given_recording import as_recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +37,7 @@ class Film:
     """
 
     def __init__(self, name: str, recording: Recording | Mapping[str, Any], grid: Grid) -> None:
-        if isinstance(recording, Mapping):
-            recording = _from_mapping(name, recording)
-        if not isinstance(recording, Recording):
-            raise ValueError(
-                f"{name}: expected a Recording, or a mapping with model and target, "
-                f"got {type(recording).__name__}"
-            )
+        recording = as_recording(Recording, name, recording)
         self.model = grid.check(recording.model, f"{name}, model")
         if self.model.ndim != 3 or len(self.model) == 0:
             raise ValueError(
@@ -122,15 +117,6 @@ def films(grid: Grid, recordings: Mapping[str, Any]) -> tuple[dict[str, dict[Any
                 f"{name}: expected a recording for each of {variants}, got {list(choices)}"
             )
     return made, variants
-
-
-def _from_mapping(name: str, given: Mapping[str, Any]) -> Recording:
-    fields = set(Recording.__dataclass_fields__)
-    if not {"model", "target"} <= set(given) <= fields:
-        raise ValueError(
-            f"{name}: expected model and target, perhaps steps and pairs; got {', '.join(given)}"
-        )
-    return Recording(**given)
 
 
 def _steps(name: str, steps: ArrayLike | None, frames: int) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lvmlab.plots.measure import Array, Grid
+from lvmlab.widgets.given_recording import as_recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +40,7 @@ class TableFilm:
     """
 
     def __init__(self, name: str, recording: TableRecording | Mapping[str, Any]) -> None:
-        if isinstance(recording, Mapping):
-            recording = _from_mapping(name, recording)
-        if not isinstance(recording, TableRecording):
-            raise ValueError(
-                f"{name}: expected a TableRecording, or a mapping with its fields, got "
-                f"{type(recording).__name__}"
-            )
+        recording = as_recording(TableRecording, name, recording)
         q = np.asarray(recording.q, dtype=float)
         if q.ndim != 3 or not len(q):
             raise ValueError(
@@ -131,16 +126,6 @@ def _given(joint: Array, axis: int) -> Array:
     total = joint.sum(axis, keepdims=True)
     even = np.full_like(joint, 1 / joint.shape[axis])
     return np.divide(joint, total, out=even, where=total > 0)
-
-
-def _from_mapping(name: str, given: Mapping[str, Any]) -> TableRecording:
-    fields = set(TableRecording.__dataclass_fields__)
-    if not fields - {"steps"} <= set(given) <= fields:
-        raise ValueError(
-            f"{name}: expected q, p, anchor_x, anchor_z, loss and perhaps steps; "
-            f"got {', '.join(map(str, given))}"
-        )
-    return TableRecording(**given)
 
 
 def _anchor(name: str, field: str, values: ArrayLike, size: int) -> Array:

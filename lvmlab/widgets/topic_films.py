@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lvmlab.widgets.given_recording import as_recording
+
 
 @dataclass(frozen=True, eq=False)
 class TopicRecording:
@@ -29,19 +31,7 @@ class TopicFilm:
     """A checked recording as arrays; `ValueError` that names the recording."""
 
     def __init__(self, name: str, recording: TopicRecording | Mapping[str, Any], rows: int) -> None:
-        if isinstance(recording, Mapping):
-            fields = set(TopicRecording.__dataclass_fields__)
-            if not {"posteriors", "single"} <= set(recording) <= fields:
-                raise ValueError(
-                    f"{name}: expected posteriors and single, perhaps stored and steps; got "
-                    f"{', '.join(map(str, recording))}"
-                )
-            recording = TopicRecording(**recording)
-        if not isinstance(recording, TopicRecording):
-            raise ValueError(
-                f"{name}: expected a TopicRecording, or a mapping with its fields, got "
-                f"{type(recording).__name__}"
-            )
+        recording = as_recording(TopicRecording, name, recording)
         self.posteriors = np.asarray(recording.posteriors, dtype=float)
         shape = self.posteriors.shape
         if len(shape) != 4 or 0 in shape or shape[2] != rows:
