@@ -45,13 +45,16 @@ TINY = {
     "collike-recipe": {"rows": 70, "vocabulary": 600, "limit": 8, "recipe": Recipe(1, looks=1)},
     "ica-synthetic": {"steps": 4, "flow_steps": 2, "hidden": (6,), "flow_hidden": (5,),
                       "mixings": ({"layers": 2, "per_segment": 13},)},
+    "ica-grid": {"steps": 4, "short_steps": 2, "hidden": (6,), "changes": ("K = 20",),
+                 "mixings": ({"layers": 2, "per_segment": 13}, {"layers": 3, "per_segment": 13}),
+                 "per_segment": (14,)},
     "ica-images": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
     "ica-hashed": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
     "ica-vq": PICTURES | {"systems": ({**DIGITS, "network": "grid", "width": 2},)},
     "gm-petals-2d": GM, "gm-digits-10d": GM, "gm-vae-from-wae": GM, "gm-component-life": GM,
 }  # fmt: skip
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
-FEWER["collike-recipe"] = 4
+FEWER |= {"collike-recipe": 4, "ica-grid": 5}
 
 
 @pytest.fixture(autouse=True)

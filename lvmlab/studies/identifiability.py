@@ -4,6 +4,7 @@ Sources, models, training and scores: `identifiability_runs`; images: `identifia
 """
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,17 @@ _MILD = (  # the first is a linear mix of bent sources, which PCA and FastICA pa
     {"layers": 2, "per_segment": 1000},
     {"layers": 2, "per_segment": 1000, "activations": "between"},
 )
+_SMALL = tuple({**settings, "per_segment": 50} for settings in _MILD)
 _PAPER = {"layers": 4, "per_segment": 1000}
+_READINGS = (*_MILD, _PAPER, _PAPER | {"activations": "between"})
+_CHANGES: dict[str, dict[str, Any]] = {  # of one setting each
+    "K = 20": {"components": 20},
+    "K = 100": {"components": 100},
+    "start spread": {"start": "spread"},
+    "width 10": {"hidden": (10, 10)},
+    "width 128": {"hidden": (128, 128)},
+    "p(x|z) of scale 0.3": {"scale": 0.3},
+}
 
 # mixings: what `identifiability_runs.mixed` is asked for; steps: of a model, flow_steps: of a flow;
 # seeds: when none are asked for; minutes: on one core, those of paper size reckoned from a step
@@ -41,6 +52,18 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
                           "mixings": tuple(_PAPER | {"per_segment": n}
                                            for n in (100, 200, 500, 1000, 2000))},
     },
+    # as "ica-synthetic"; short_steps: where one setting is changed, or the number of rows
+    "ica-grid": {
+        "smoke": _NETS | {"seeds": 2, "lr": 4e-3, "steps": 60, "short_steps": 30,
+                          "mixings": _SMALL, "changes": ("K = 20",),
+                          "per_segment": (20,), "minutes": 0.3},
+        "lesson": _NETS | {"seeds": 3, "lr": 4e-3, "steps": 5000, "short_steps": 2000,
+                           "mixings": _READINGS[:2], "changes": tuple(_CHANGES)[:3],
+                           "per_segment": (100, 2000), "minutes": 12},
+        "paper": _NETS | {"seeds": 5, "lr": 1e-3, "steps": 70_000, "short_steps": 20_000,
+                          "mixings": _READINGS, "changes": tuple(_CHANGES),
+                          "per_segment": (100, 200, 500, 1000, 2000), "minutes": 150},
+    },
     **pictures.SIZES,
 }
 # fmt: on
@@ -51,6 +74,7 @@ CLAIMS = {
         Claim("Figure D.3", "GMM-flow", "mcc", "above", "iVAE"),
         Claim("Figure D.3", "GMM-flow", "mcc", "above", "VaDE"),
     ),
+    "ica-grid": (Claim("Figure 2", "VaDE", "mcc", "above", "iVAE"),),
     **pictures.CLAIMS,
 }
 
@@ -69,6 +93,32 @@ def ica_synthetic(preset: str = "lesson", seeds: int | None = None) -> list[Row]
         for kind in (*NO_MODEL, *size.kinds)
     ]
     return measure("ica-synthetic", preset, size.seeds if seeds is None else seeds, cells)
+
+
+def ica_grid(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
+    """VaDE beside iVAE in every reading of the paper's settings (Figure 2).
+
+    First every reading of the mixing, at full length. Then, shorter, one change at a time in two of
+    them: the number of components, how they start, the width of the networks, the scale of p(x|z);
+    and the number of rows. Numbers as in `identifiability_runs.scored`, beside those of the data,
+    PCA, FastICA and a plain VAE; iVAE has no components to choose.
+    """
+    size = sizes(SIZES["ica-grid"], preset)
+    full, base = vars(size), vars(size) | {"steps": size.short_steps}
+    short, figure = f", {size.short_steps} steps", size.mixings[min(2, len(size.mixings) - 1)]
+    fewer = [n for n in size.per_segment if n != figure["per_segment"]]
+    changed = {short: base} | {f"{short}, {name}": base | _CHANGES[name] for name in size.changes}
+    plan = [(settings, "", full) for settings in size.mixings]
+    plan += [(s, more, of) for s in size.mixings[1:3] for more, of in changed.items()]
+    plan += [(figure | {"per_segment": n}, short, base) for n in fewer]
+    cells = [
+        Cell(system(**settings) + more, kind, "segments",
+             partial(unmixed, kind, settings, SimpleNamespace(**chosen)))
+        for settings, more, chosen in plan
+        for kind in (("iVAE", "VaDE") if more else (*NO_MODEL, "iVAE", "VaDE", "VAE"))
+        if kind == "VaDE" or "K =" not in more
+    ]  # fmt: skip
+    return measure("ica-grid", preset, size.seeds if seeds is None else seeds, cells)
 
 
 def system(
