@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -233,6 +234,68 @@ def test_mmd_exact_discrete_is_the_mean_over_draws_of_k(seed):
         one = mmd(z[rows, ks], y, kinds=(ks, kinds[1]), same=2.0)
         drawn += pi[rows, ks].prod() * one
     torch.testing.assert_close(exact, drawn)
+
+
+@pytest.mark.parametrize("same", [0.0, 10.0])
+def test_points_without_weight_do_not_count(same):
+    """The same number and slopes as with a point that was never there, wherever it lies."""
+    torch.manual_seed(0)
+    pi, z, y = torch.rand(5, 3).softmax(1), torch.randn(5, 3, 2), torch.randn(6, 2)
+    pi = torch.stack([pi[:, 0], 0 * pi[:, 1], pi[:, 2]], 1) / pi[:, ::2].sum(1, keepdim=True)
+    kinds = torch.arange(3).expand(5, 3), torch.randint(3, (6,))
+    found, slopes = [], []
+    for keep in ([0, 1, 2], [0, 2]):
+        given = z[:, keep].clone().requires_grad_(), pi[:, keep].clone().requires_grad_()
+        value = mmd(given[0], y, given[1], (kinds[0][:, keep], kinds[1]), same)
+        found.append(value.item())
+        slopes.append([v[:, [0, -1]] for v in torch.autograd.grad(value, given)])
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_light_weights_count_as_none():
+    """Put to zero by hand, the others of the row scaled up, or by `least`: the same terms."""
+    decoded, compared = [], []
+
+    def decoder(z):
+        decoded.append(len(z))
+        return Normal(z[:, 0], 1.0)
+
+    def pair(pi):
+        p = {"k": Proportions(3), "z|k": _event(lambda k: Normal(k[:, None] * 1.0, 0.5))}
+        near = _event(lambda x, k: Normal((0.9 * k + x)[:, None], 1e-9))
+        q = {"x": None, "k|x": lambda x: Categorical(pi), "z|x,k": near}
+        return Joint("p", {**p, "x|z": decoder}), Joint("q", q)
+
+    def spy(z, y, weights, kinds, same):
+        compared.append((z, weights, kinds[0]))
+        return z.sum() * 0
+
+    x = torch.tensor([0.1, -0.2, 0.3, 0.0])
+    pi = torch.tensor([[0.98, 0.015, 0.005], [0.4, 0.3, 0.3], [0.006, 0.99, 0.004], [0, 0.5, 0.5]])
+    counts = pi > 0.01
+    by_hand = pi * counts / (pi * counts).sum(1, keepdim=True)
+    given = {"x": x}
+    for objective in (summed_elbo, partial(wasserstein, divergence=spy, same=1.0)):
+        light, hand, exact = (
+            objective(*pair(weights), given, least=least).terms
+            for weights, least in ((pi, 0.01), (by_hand, 0.0), (pi, 0.0))
+        )
+        assert decoded == [8, 12, 12]
+        decoded.clear()
+        for name, values in light.items():
+            if name != "continuous_rate":  # torch's draws differ, and their entropy with them
+                torch.testing.assert_close(values, hand[name], atol=1e-6, rtol=0)
+        name = next(iter(light))  # 0.02 of a row's mass is moved, costs are below 4
+        assert 0 < (light[name] - exact[name]).abs().max() < 0.02 * 4
+    z, weights, kinds = compared[0]
+    torch.testing.assert_close(weights, by_hand)
+    assert torch.equal(kinds[counts], torch.arange(3).expand(4, 3)[counts])
+    torch.testing.assert_close(z[counts][:, 0], (0.9 * kinds + x[:, None])[counts])
+    for least in (-0.1, 1 / 3, float("nan")):
+        with pytest.raises(ValueError, match="least must be 0 or more and below 1 / 3"):
+            summed_elbo(*pair(pi), given, least=least)
 
 
 def test_joint_kernel_sees_proportions_and_the_marginal_one_does_not():

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 
@@ -58,7 +59,7 @@ class Grow(nn.Module):
         *larger, start = _sides(sides, len(widths) - 1)
         first = nn.Linear(inputs, widths[0] * math.prod(start))  # its bias is a place's own
         layers: list[nn.Module] = [first, nn.Unflatten(1, (widths[0], *start))]
-        layers += [nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        layers += [_ChannelsLast(), nn.BatchNorm2d(widths[0]), nn.ReLU()]
         before = start
         for (wide, width), after in zip(pairwise(widths), reversed(larger), strict=True):
             odd = [big - (2 * small - 1) for small, big in zip(before, after, strict=True)]
@@ -71,6 +72,13 @@ class Grow(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z)
+
+
+class _ChannelsLast(nn.Module):
+    """The same numbers in the order in which a processor's convolutions are fast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 def _sides(sides: Sequence[int], halvings: int) -> list[tuple[int, ...]]:
