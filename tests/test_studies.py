@@ -14,7 +14,7 @@ from lvmlab import Joint, amim, studies
 from lvmlab.conditionals import Gaussian, StandardNormal
 from lvmlab.diagnostics import ksg_ceiling
 from lvmlab.models import MixtureOfNormals
-from lvmlab.studies import compare, export, ledger, mim, mim_1d, mim_runs, provenance
+from lvmlab.studies import compare, export, knowledge, ledger, mim, mim_1d, mim_runs, provenance
 from lvmlab.studies.compare import Claim
 from lvmlab.studies.ledger import Cell, Record
 from lvmlab.studies.text_runs import Recipe
@@ -22,8 +22,8 @@ from lvmlab.studies.text_runs import Recipe
 ROW = {"study", "system", "objective", "dataset", "metric", "value", "std", "seeds", "preset"}
 ROW |= {"minutes", "each", "command", "hardware", "versions", "commit"}
 GM = {"sets": {"digits": {"rows": 40, "points": 30, "encoder": (3,), "decoder": (4, 3), "kernel": 3,
-                          "trials": 16, "weight": 40.0, "batch": 8, "lr": 1e-2, "steps": 2,
-                          "every": 1, "moments": 1,
+                          "trials": 16, "weight": 40.0, "least": 0.01, "batch": 8, "lr": 1e-2,
+                          "steps": 2, "moments": 1,
                           "objectives": ("GM-VAE", "GM-VAE beta = 20", "GM-WAE")}}}  # fmt: skip
 PICTURES = {"epochs": 1, "rows": 70}
 DIGITS = {"dataset": "digits", "latents": 3, "components": 4}
@@ -52,9 +52,12 @@ TINY = {
     "ica-hashed": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
     "ica-vq": PICTURES | {"systems": ({**DIGITS, "network": "grid", "width": 2},)},
     "gm-petals-2d": GM, "gm-digits-10d": GM, "gm-vae-from-wae": GM, "gm-component-life": GM,
+    "tzk-toy": {"rows": 100, "batch": 20, "flow_steps": 2, "kind_steps": 2, "points": 9},
+    "tzk-images": {"sets": {"digits": knowledge._SMOKE | {"rows": 30, "points": 20, "batch": 10,
+                                                          "flow_steps": 2, "kind_steps": 2}}},
 }  # fmt: skip
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
-FEWER |= {"collike-recipe": 4, "ica-grid": 5}
+FEWER |= {"collike-recipe": 4, "ica-grid": 5, "tzk-images": 3}
 
 
 @pytest.fixture(autouse=True)

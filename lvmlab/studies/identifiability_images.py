@@ -52,12 +52,16 @@ KINDS = {
     "ica-vq": ("relaxed VQ", "AE"),
 }
 
-# systems: data set, network, latents, components of VaDE, width(s); rows: training rows at most;
+# systems: data set, network, latents, components of VaDE, width(s), and what of the rest is not as
+# for all; rows: training rows at most;
 # warm_up: share of the steps in which the rate's weight grows to 1. The paper has none, but on the
 # digits its four layers then collapse: the decoder answers with the mean image whatever z is
 # fmt: off
 _DIGITS = {"dataset": "digits", "network": "MLP", "latents": 30, "components": 40}
 _MNIST = {"dataset": "mnist", "components": 40}
+_DENSE = {"network": "MLP", "width": (512, 384, 256, 256), "latents": 50}
+_CONV = {"network": "ConvNet", "width": 8, "latents": 50}
+_SHORT = {"epochs": 6, "rows": 20_000, "lr": 1e-3}
 _GRID = {"network": "grid", "dataset": "digits", "latents": 8, "components": 32, "width": 16}
 _SMOKE = {"seeds": 2, "epochs": 1, "rows": 256, "lr": 1e-3, "warm_up": 0.5, "minutes": 0.3}
 _LESSON = {"seeds": 4, "epochs": 50, "rows": 1257, "lr": 2e-3, "warm_up": 0.5, "minutes": 2}
@@ -65,7 +69,8 @@ _PAPER = {"seeds": 10, "epochs": 200, "rows": 60_000, "lr": 5e-4, "warm_up": 0.0
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "ica-images": {
         "smoke": _SMOKE | {"systems": (_DIGITS | {"width": (24, 16)},)},
-        "lesson": _LESSON | {"systems": (_DIGITS | {"width": (128, 64)},)},
+        "lesson": _LESSON | {"minutes": 25, "systems": (
+            _DIGITS | {"width": (128, 64)}, _MNIST | _DENSE | _SHORT, _MNIST | _CONV | _SHORT)},
         "paper": _PAPER | {"minutes": 8e4, "systems": tuple(
             _MNIST | {"network": net, "latents": latents, "width": width}
             for net, width in (("MLP", (512, 384, 256, 256)), ("ConvNet", 8), ("ResNet", 16))
@@ -75,8 +80,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "smoke": _SMOKE | {"systems": (_DIGITS | {"width": (24, 16), "components": 16},)},
         "lesson": _LESSON | {"systems": (_DIGITS | {"width": (128, 64), "components": 128},)},
         "paper": _PAPER | {"minutes": 1e4, "systems": (
-            _MNIST | {"network": "MLP", "latents": 50, "components": 128,
-                      "width": (512, 384, 256, 256)},)},
+            _MNIST | _DENSE | {"components": 128},)},
     },
     "ica-vq": {
         "smoke": _SMOKE | {"systems": (_GRID,)},
@@ -103,8 +107,8 @@ def run(study: str, preset: str, seeds: int | None) -> list[Row]:
     size = sizes(SIZES[study], preset)
     here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
     cells = [
-        Cell(name_of(s), kind, s.dataset, partial(agreeing, kind, s, size))
-        for s in (SimpleNamespace(**settings) for settings in size.systems)
+        Cell(name_of(s), kind, s.dataset, partial(agreeing, kind, s, s))
+        for s in (SimpleNamespace(**vars(size) | settings) for settings in size.systems)
         if s.dataset in here
         for kind in KINDS[study]
     ]

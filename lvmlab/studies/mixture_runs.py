@@ -5,6 +5,7 @@ same batches under the same Adam: beta1 is 0.5, as in the code that the paper bu
 measured is measured on test rows, networks in evaluation mode.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
@@ -51,17 +52,25 @@ class Run(NamedTuple):
     """(T,), the steps at which somebody looked, 0 and the last one included."""
     shares: Tensor
     """(T, K), the average of q(k|x) over the test rows."""
-    curves: list[dict[str, float]]
-    """(T,), `measured` at each of them."""
+    curves: dict[int, dict[str, float]]
+    """`measured` after some of these steps, the last one among them."""
+
+    @property
+    def end(self) -> dict[str, float]:
+        """What was measured after the last step."""
+        return self.curves[self.steps[-1]]
 
 
-def objective(name: str, weight: float) -> Callable[..., Evaluation]:
-    """The objective of a name in `OBJECTIVES`; `weight` is lambda of the transport ones."""
+def objective(name: str, weight: float, least: float) -> Callable[..., Evaluation]:
+    """The objective of a name in `OBJECTIVES`; `weight` is lambda of the transport ones.
+
+    least: of `summed_out`, so that components without weight cost nothing.
+    """
     if name not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {name!r}")
     if name.startswith("GM-VAE"):
-        return partial(summed_elbo, **OBJECTIVES[name])
-    return partial(wasserstein, weight=weight, **OBJECTIVES[name])
+        return partial(summed_elbo, least=least, **OBJECTIVES[name])
+    return partial(wasserstein, weight=weight, least=least, **OBJECTIVES[name])
 
 
 def begun(size: Any, x: Tensor, prior: str, seed: int) -> tuple[Joint, Joint]:
@@ -82,27 +91,30 @@ def trained(
     prior: str,
     seed: int,
     start: tuple[Joint, Joint] | None = None,
-    looks: Sequence[int] | None = None,
+    looks: Sequence[int] = (),
+    marks: Sequence[int] = (),
 ) -> Run:
     """One run of `size.steps` steps from `start`, or from the beginning of the seed when None.
 
-    data: training and test rows, as `loaded` gives them. looks: the steps after which the test rows
-    are looked at; every `size.every` when None. What is looked at does not change the run.
+    data: training and test rows, as `loaded` gives them. looks: after which steps q(k|x) is
+    averaged, besides 0 and the last; marks: after which of all these the rest is measured too,
+    besides the last. What is looked at does not change the run.
     """
     train, test = data
     p, q = deepcopy(start) if start is not None else begun(size, train["x"], prior, seed)
     weights = [v for joint in (p, q) for v in joint.parameters() if v.requires_grad]
     adam = torch.optim.Adam(weights, lr=size.lr, betas=(0.5, 0.999))
     batches = Batches({"x": train["x"]}, min(size.batch, len(train["x"])), seed, drop_last=True)
-    step = descend(objective(name, size.weight), p, q, adam)
-    steps, shares, curves = [], [], []
-    every = 1 if looks else size.every
+    step = descend(objective(name, size.weight, size.least), p, q, adam)
+    seen = {0, size.steps, *looks, *marks}
+    steps, shares, curves = [], [], {}
+    every = math.gcd(*seen)
     for done in watch(step, batches, steps=size.steps, every=every, seed=seed, device="cpu"):
-        if looks is None or done in looks or done in (0, size.steps):
-            found = measured(p, q, test, seed)
+        if done in seen:
             steps.append(done)
             shares.append(responsibilities(q, test["x"]).mean(0))
-            curves.append(found)
+        if done in marks or done == size.steps:
+            curves[done] = measured(p, q, test, seed)
     return Run(p, q, steps, torch.stack(shares), curves)
 
 
