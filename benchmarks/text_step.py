@@ -21,7 +21,8 @@ from lvmlab.models import text_categories
 from lvmlab.objectives import complete_likelihood, marginal_likelihood
 from lvmlab.objectives.complete import best_pairing, pair_scores
 from lvmlab.steps import descend, match_then_descend
-from lvmlab.studies.text_runs import Corpus, coarse_dtype, corpus
+from lvmlab.devices import coarse_dtype
+from lvmlab.studies.text_runs import Corpus, corpus
 
 BATCH = 32
 WHOLE = 10**9

@@ -29,3 +29,10 @@ def pick(device: str | torch.device = "auto") -> torch.device:
     if not here.get(wanted.type, True):
         raise ValueError(f'device {device!r} is not available here: try device="auto"')
     return wanted
+
+
+def coarse_dtype() -> torch.dtype | None:
+    """bfloat16 where this machine's processor multiplies in it, else None."""
+    here: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    able = torch.cuda.is_available() or here.get("avx512_bf16") or here.get("amx_bf16")
+    return torch.bfloat16 if able else None

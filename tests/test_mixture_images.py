@@ -67,6 +67,18 @@ def test_images_shrink_and_grow_back(side):
     assert Grow(4, (3, side, side + 1), (8, 6, 4))(torch.randn(2, 4)).shape == x.shape
 
 
+def test_a_coarse_decoder_is_the_same_up_to_rounding():
+    torch.manual_seed(0)
+    z, fine = torch.randn(6, 4, requires_grad=True), Grow(4, (1, 12, 12), (8, 6))
+    coarse = Grow(4, (1, 12, 12), (8, 6), coarse=torch.bfloat16)
+    coarse.load_state_dict(fine.state_dict())
+    one, other = fine(z), coarse(z)
+    assert other.dtype == one.dtype and not torch.equal(one, other)
+    assert (one - other).abs().max() < 0.05 * one.std()
+    slopes = [torch.autograd.grad(v.square().mean(), z)[0] for v in (one, other)]
+    assert (slopes[0] - slopes[1]).norm() < 0.1 * slopes[0].norm()
+
+
 def test_the_papers_sizes():
     """Counted by hand: three strided layers of 5 x 5, the dense layers, means and scales."""
     with torch.device("meta"):

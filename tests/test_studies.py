@@ -22,8 +22,8 @@ from lvmlab.studies.text_runs import Recipe
 ROW = {"study", "system", "objective", "dataset", "metric", "value", "std", "seeds", "preset"}
 ROW |= {"minutes", "each", "command", "hardware", "versions", "commit"}
 GM = {"sets": {"digits": {"rows": 40, "points": 30, "encoder": (3,), "decoder": (4, 3), "kernel": 3,
-                          "trials": 16, "weight": 40.0, "least": 0.01, "batch": 8, "lr": 1e-2,
-                          "steps": 2, "moments": 1,
+                          "trials": 16, "weight": 40.0, "least": 0.01, "coarse": False, "batch": 8,
+                          "lr": 1e-2, "steps": 2, "moments": 1,
                           "objectives": ("GM-VAE", "GM-VAE beta = 20", "GM-WAE")}}}  # fmt: skip
 PICTURES = {"epochs": 1, "rows": 70}
 DIGITS = {"dataset": "digits", "latents": 3, "components": 4}

@@ -12,7 +12,7 @@ from lvmlab.studies import mixtures
 
 SIZE = SimpleNamespace(
     rows=60, points=50, encoder=(4,), decoder=(6, 4), kernel=3, trials=16, weight=40.0, least=0.0,
-    batch=10, lr=5e-3, steps=6, moments=5,
+    coarse=False, batch=10, lr=5e-3, steps=6, moments=5,
 )  # fmt: skip
 
 

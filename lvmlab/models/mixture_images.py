@@ -182,17 +182,18 @@ def mixture_images(
     hidden: Sequence[int] = (32, 32),
     kernel: int = 5,
     trials: int = 1,
+    coarse: torch.dtype | None = None,
 ) -> tuple[Joint, Joint]:
     """p(k) p(z|k) p(x|z) and q(x) q(k|x) q(z|x,k) over images (C, H, W) with grey values in [0, 1].
 
     prior: `ring_prior()` or `equidistant_prior()`, held fixed; p(k) is even. encoder: channels of
     `Shrink` for q(k|x); hidden: of the dense networks of q(z|x,k), one for each k; decoder:
-    channels of `Grow`. trials: as for `Counts`. The paper's decoder costs minutes a step on a CPU;
+    channels of `Grow`. trials: as for `Counts`; coarse: as for `Grow`. The paper's decoder costs minutes a step on a CPU;
     (64, 32, 16) is the small one. Dense layers have no batch normalisation here, so that a code
     depends on its own row only. Raises `ValueError` as its parts do.
     """
     components, latent = prior.means.shape
-    grow = Grow(latent, shape, decoder, kernel)
+    grow = Grow(latent, shape, decoder, kernel, coarse)
     p = Joint("p", {"k": Proportions(components), "z|k": prior, "x|z": Counts(grow, trials)})
     experts = Experts(math.prod(shape), latent, components, hidden)
     which = Categorical(Shrink(shape, components, encoder, kernel))

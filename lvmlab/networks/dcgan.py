@@ -42,8 +42,9 @@ class Grow(nn.Module):
 
     The dense layer fills `widths[0]` channels; each further width is a transposed convolution that
     doubles height and width, all with batch normalisation and ReLU; a 1 x 1 convolution comes last.
-    The GM-WAE paper has 3 layers, the smallest of 128 (section 3; we read 512, 256, 128).
-    Raises `ValueError` for sizes below 1 and an even `kernel`.
+    The GM-WAE paper has 3 layers, the smallest of 128 (section 3; we read 512, 256, 128). coarse:
+    the dtype in which layers multiply, such as torch.bfloat16; weights and results stay as they
+    are. Raises `ValueError` for sizes below 1 and an even `kernel`.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Grow(nn.Module):
         shape: Sequence[int],
         widths: Sequence[int] = (512, 256, 128),
         kernel: int = 5,
+        coarse: torch.dtype | None = None,
     ):
         super().__init__()
         _check(shape, widths, kernel, inputs)
+        self.coarse = coarse
         channels, *sides = shape
         *larger, start = _sides(sides, len(widths) - 1)
         first = nn.Linear(inputs, widths[0] * math.prod(start))  # its bias is a place's own
@@ -71,7 +74,10 @@ class Grow(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 1))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z)
+        if self.coarse is None:
+            return self.layers(z)
+        with torch.autocast(z.device.type, self.coarse):
+            return self.layers(z).to(z.dtype)
 
 
 class _ChannelsLast(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lvmlab import datasets
 from lvmlab.batches import Batches
+from lvmlab.devices import coarse_dtype
 from lvmlab.diagnostics import greedy_accuracy, hungarian_accuracy
 from lvmlab.joint import Batch, Evaluation, Joint
 from lvmlab.models import equidistant_prior, match_moments, mixture_images, ring_prior
@@ -78,7 +79,7 @@ def begun(size: Any, x: Tensor, prior: str, seed: int) -> tuple[Joint, Joint]:
     torch.manual_seed(seed)
     p, q = mixture_images(
         x.shape[1:], PRIORS[prior](), size.encoder, size.decoder, kernel=size.kernel,
-        trials=size.trials,
+        trials=size.trials, coarse=coarse_dtype() if size.coarse else None,
     )  # fmt: skip
     match_moments(p, q, x[:200], size.moments)
     return p, q

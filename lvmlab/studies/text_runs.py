@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lvmlab import datasets
+from lvmlab import datasets, devices
 from lvmlab.batches import LengthBuckets
 from lvmlab.datasets.tokens import BytePairs, Encoded
 from lvmlab.diagnostics import categorical_information, hungarian_accuracy
@@ -176,13 +176,6 @@ def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RECORD.read_text().splitlines()]
 
 
-def coarse_dtype() -> torch.dtype | None:
-    """bfloat16 where this machine's processor multiplies in it, else None."""
-    here: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    able = torch.cuda.is_available() or here.get("avx512_bf16") or here.get("amx_bf16")
-    return torch.bfloat16 if able else None
-
-
 def _prepared(objective: str, data: Corpus, recipe: Recipe, seed: int) -> tuple[Joint, Joint, Step]:
     texts = data.texts["train"]
     generator = torch.Generator().manual_seed(10**6 + seed)  # not the stream of the weights
@@ -210,7 +203,7 @@ def _prepared(objective: str, data: Corpus, recipe: Recipe, seed: int) -> tuple[
 
 def _by_recipe(step: Step, decoder: Any, recipe: Recipe) -> Step:
     """The same step, forgetting and computing as the recipe says."""
-    dtype = coarse_dtype() if recipe.coarse else None
+    dtype = devices.coarse_dtype() if recipe.coarse else None
     (group,) = step.optimisers["optimiser"].param_groups
 
     def move(batch: Batch) -> Evaluation:
