@@ -188,9 +188,9 @@ def mixture_images(
 
     prior: `ring_prior()` or `equidistant_prior()`, held fixed; p(k) is even. encoder: channels of
     `Shrink` for q(k|x); hidden: of the dense networks of q(z|x,k), one for each k; decoder:
-    channels of `Grow`. trials: as for `Counts`; coarse: as for `Grow`. The paper's decoder costs minutes a step on a CPU;
-    (64, 32, 16) is the small one. Dense layers have no batch normalisation here, so that a code
-    depends on its own row only. Raises `ValueError` as its parts do.
+    channels of `Grow`. trials: as for `Counts`; coarse: as for `Grow`. The paper's decoder costs
+    minutes a step on a CPU; (64, 32, 16) is the small one. Dense layers have no batch normalisation
+    here, so that a code depends on its own row only. Raises `ValueError` as its parts do.
     """
     components, latent = prior.means.shape
     grow = Grow(latent, shape, decoder, kernel, coarse)
