@@ -6,6 +6,7 @@ from lvmlab.widgets.component_life import LifeRecording, component_life, compone
 from lvmlab.widgets.dial_films import DialRecording
 from lvmlab.widgets.estimator_panel import estimator_panel, estimator_states
 from lvmlab.widgets.joint_lens import joint_lens
+from lvmlab.widgets.latent_walk import latent_walk
 from lvmlab.widgets.ledger import ledger_panel
 from lvmlab.widgets.linear import linear_axis
 from lvmlab.widgets.live import Live
@@ -45,6 +46,7 @@ __all__ = [
     "estimator_panel",
     "estimator_states",
     "joint_lens",
+    "latent_walk",
     "ledger_panel",
     "linear_axis",
     "live_dial",
