@@ -16,12 +16,12 @@ import torch
 
 from lvmlab import Joint, language
 from lvmlab.batches import Batches, LengthBuckets
+from lvmlab.devices import coarse_dtype
 from lvmlab.joint import Batch
 from lvmlab.models import text_categories
 from lvmlab.objectives import complete_likelihood, marginal_likelihood
 from lvmlab.objectives.complete import best_pairing, pair_scores
 from lvmlab.steps import descend, match_then_descend
-from lvmlab.devices import coarse_dtype
 from lvmlab.studies.text_runs import Corpus, corpus
 
 BATCH = 32
