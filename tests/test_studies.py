@@ -22,8 +22,9 @@ from lvmlab.studies.text_runs import Recipe
 ROW = {"study", "system", "objective", "dataset", "metric", "value", "std", "seeds", "preset"}
 ROW |= {"minutes", "each", "command", "hardware", "versions", "commit"}
 GM = {"sets": {"digits": {"rows": 40, "points": 30, "encoder": (3,), "decoder": (4, 3), "kernel": 3,
-                          "trials": 16, "weight": 40.0, "least": 0.01, "coarse": False, "batch": 8,
-                          "lr": 1e-2, "steps": 2, "moments": 1,
+                          "trials": 16, "weight": 40.0, "least": {"GM-VAE": 0.01, "GM-WAE": 0.01},
+                          "coarse": False, "batch": 8, "lr": 1e-2, "beta1": 0.5,
+                          "steps": 2, "moments": 1,
                           "objectives": ("GM-VAE", "GM-VAE beta = 20", "GM-WAE")}}}  # fmt: skip
 PICTURES = {"epochs": 1, "rows": 70}
 DIGITS = {"dataset": "digits", "latents": 3, "components": 4}
@@ -52,6 +53,7 @@ TINY = {
     "ica-hashed": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
     "ica-vq": PICTURES | {"systems": ({**DIGITS, "network": "grid", "width": 2},)},
     "gm-petals-2d": GM, "gm-digits-10d": GM, "gm-vae-from-wae": GM, "gm-component-life": GM,
+    "gm-recipe": GM,
     "tzk-toy": {"rows": 100, "batch": 20, "flow_steps": 2, "kind_steps": 2, "points": 9},
     "tzk-images": {"sets": {"digits": knowledge._SMOKE | {"rows": 30, "points": 20, "batch": 10,
                                                           "flow_steps": 2, "kind_steps": 2}}},
@@ -257,6 +259,7 @@ def test_a_relation_without_its_other_side_says_so():
 # -- the studies of the MIM thesis
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(TINY))
 def test_every_study_runs_and_its_claims_are_about_its_rows(name, monkeypatch, runs):
     table = studies.sizes(name)

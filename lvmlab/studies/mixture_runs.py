@@ -1,12 +1,12 @@
 """Training and measures of the studies in `mixtures`: one pair of joints, several objectives.
 
 All objectives of a seed begin with the same weights, matched to the prior's moments, and see the
-same batches under the same Adam: beta1 is 0.5, as in the code that the paper builds on. What is
+same batches under the same Adam; its beta1 is 0.5 as in the code that the paper builds on. What is
 measured is measured on test rows, networks in evaluation mode.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
@@ -62,16 +62,17 @@ class Run(NamedTuple):
         return self.curves[self.steps[-1]]
 
 
-def objective(name: str, weight: float, least: float) -> Callable[..., Evaluation]:
+def objective(name: str, weight: float, least: Mapping[str, float]) -> Callable[..., Evaluation]:
     """The objective of a name in `OBJECTIVES`; `weight` is lambda of the transport ones.
 
-    least: of `summed_out`, so that components without weight cost nothing.
+    least: of `summed_out`, for "GM-VAE" and for "GM-WAE" and all their variants, so that
+    components without weight cost nothing.
     """
     if name not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {name!r}")
     if name.startswith("GM-VAE"):
-        return partial(summed_elbo, least=least, **OBJECTIVES[name])
-    return partial(wasserstein, weight=weight, least=least, **OBJECTIVES[name])
+        return partial(summed_elbo, least=least["GM-VAE"], **OBJECTIVES[name])
+    return partial(wasserstein, weight=weight, least=least["GM-WAE"], **OBJECTIVES[name])
 
 
 def begun(size: Any, x: Tensor, prior: str, seed: int) -> tuple[Joint, Joint]:
@@ -104,7 +105,7 @@ def trained(
     train, test = data
     p, q = deepcopy(start) if start is not None else begun(size, train["x"], prior, seed)
     weights = [v for joint in (p, q) for v in joint.parameters() if v.requires_grad]
-    adam = torch.optim.Adam(weights, lr=size.lr, betas=(0.5, 0.999))
+    adam = torch.optim.Adam(weights, lr=size.lr, betas=(size.beta1, 0.999))
     batches = Batches({"x": train["x"]}, min(size.batch, len(train["x"])), seed, drop_last=True)
     step = descend(objective(name, size.weight, size.least), p, q, adam)
     seen = {0, size.steps, *looks, *marks}
