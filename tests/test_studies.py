@@ -22,7 +22,7 @@ from lvmlab.studies.text_runs import Recipe
 ROW = {"study", "system", "objective", "dataset", "metric", "value", "std", "seeds", "preset"}
 ROW |= {"minutes", "each", "command", "hardware", "versions", "commit"}
 GM = {"sets": {"digits": {"rows": 40, "points": 30, "encoder": (3,), "decoder": (4, 3), "kernel": 3,
-                          "trials": 16, "weight": 40.0, "least": {"GM-VAE": 0.01, "GM-WAE": 0.01},
+                          "trials": 16, "weight": 40.0, "least": 0.01,
                           "coarse": False, "batch": 8, "lr": 1e-2, "beta1": 0.5,
                           "steps": 2, "moments": 1,
                           "objectives": ("GM-VAE", "GM-VAE beta = 20", "GM-WAE")}}}  # fmt: skip

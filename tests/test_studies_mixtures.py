@@ -12,7 +12,7 @@ from lvmlab.studies import mixtures
 
 SIZE = SimpleNamespace(
     rows=60, points=50, encoder=(4,), decoder=(6, 4), kernel=3, trials=16, weight=40.0,
-    least={"GM-VAE": 0.0, "GM-WAE": 0.0},
+    least=0.0,
     coarse=False, batch=10, lr=5e-3, beta1=0.5, steps=6, moments=5,
 )  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_modes_covered_counts_modes_with_codes():
 
 def test_unknown_objectives_are_named():
     with pytest.raises(ValueError, match=r"objective must be one of GM-VAE, .*got 'VAE'"):
-        runs.objective("VAE", 1.0, {})
+        runs.objective("VAE", 1.0, 0.0)
 
 
 def test_k_means_beside_them(data):

@@ -6,7 +6,7 @@ measured is measured on test rows, networks in evaluation mode.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
@@ -62,17 +62,16 @@ class Run(NamedTuple):
         return self.curves[self.steps[-1]]
 
 
-def objective(name: str, weight: float, least: Mapping[str, float]) -> Callable[..., Evaluation]:
+def objective(name: str, weight: float, least: float) -> Callable[..., Evaluation]:
     """The objective of a name in `OBJECTIVES`; `weight` is lambda of the transport ones.
 
-    least: of `summed_out`, for "GM-VAE" and for "GM-WAE" and all their variants, so that
-    components without weight cost nothing.
+    least: of `summed_out`, so that components without weight cost nothing.
     """
     if name not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {name!r}")
     if name.startswith("GM-VAE"):
-        return partial(summed_elbo, least=least["GM-VAE"], **OBJECTIVES[name])
-    return partial(wasserstein, weight=weight, least=least["GM-WAE"], **OBJECTIVES[name])
+        return partial(summed_elbo, least=least, **OBJECTIVES[name])
+    return partial(wasserstein, weight=weight, least=least, **OBJECTIVES[name])
 
 
 def begun(size: Any, x: Tensor, prior: str, seed: int) -> tuple[Joint, Joint]:
