@@ -24,7 +24,9 @@ TABLES = {
     "pythae_step": "Beside pythae 0.1.2: equal networks, batch of 64, data and Adam",
     "ksg": "Information by nearest neighbours, 5,000 samples",
     "assignment": "Assignment, batches of 64",
+    "mixture_step": "GM-WAE on MNIST: batches of 100, ten components",
     "sampling": "Drawing texts from the language model",
+    "pixel_sampling": "Drawing images pixel by pixel",
     "report_time": "The collapse report",
     "import_time": "Import",
 }

@@ -8,9 +8,11 @@ from lvmlab.joint import Draw as Draw
 from lvmlab.joint import Evaluation as Evaluation
 from lvmlab.joint import Joint as Joint
 from lvmlab.joint import Objective as Objective
+from lvmlab.lagging import lag as lag
 from lvmlab.objectives import amim as amim
 from lvmlab.objectives import annealed as annealed
 from lvmlab.objectives import complete_likelihood as complete_likelihood
+from lvmlab.objectives import criticised as criticised
 from lvmlab.objectives import elbo as elbo
 from lvmlab.objectives import exact_posterior as exact_posterior
 from lvmlab.objectives import importance_weighted as importance_weighted
@@ -28,6 +30,7 @@ from lvmlab.steps import descend as descend
 from lvmlab.steps import expect_then_maximise as expect_then_maximise
 from lvmlab.steps import match_then_descend as match_then_descend
 from lvmlab.train import Batches as Batches
+from lvmlab.train import Binarised as Binarised
 from lvmlab.train import Fresh as Fresh
 from lvmlab.train import History as History
 from lvmlab.train import evaluate as evaluate

@@ -80,6 +80,46 @@ class Batches:
         return order.to(self.values["index"].device)
 
 
+class Binarised(Batches):
+    """Batches whose grey pixels `x` are 0 or 1, drawn anew at every step with their grey as chance.
+
+    The dynamic binarisation of the image papers. What is drawn depends on the seed and the step
+    alone, so a run can be resumed; iterating gives one epoch in row order with pixels that training
+    never sees, the same at every look. Raises `ValueError` as `Batches` and `binarise` do.
+    """
+
+    def __init__(self, values: Batch, *given: Any, **settings: Any):
+        super().__init__(values, *given, **settings)
+        _check_grey(self.values["x"])  # now, because the row that is not may come late
+
+    def __iter__(self) -> Iterator[Batch]:
+        for i, batch in enumerate(super().__iter__()):
+            yield batch | {"x": binarise(batch["x"], noise.generator(self.seed, 2**31 + i))}
+
+    def at(self, step: int) -> Batch:
+        """The batch of this step (from 0) of the endless stream."""
+        batch = super().at(step)
+        return batch | {"x": binarise(batch["x"], noise.generator(self.seed, "pixels", step))}
+
+
+def binarise(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Pixels 0 and 1, each 1 with its grey level in [0, 1] as chance; 0 and 1 stay what they are.
+
+    Raises `ValueError` for levels outside [0, 1].
+    """
+    _check_grey(x)
+    return (torch.rand(x.shape, generator=generator).to(x) < x).to(x)
+
+
+def _check_grey(x: Tensor) -> None:
+    least, most = (end.item() for end in x.aminmax())
+    if least < 0 or most > 1:
+        raise ValueError(
+            f"grey levels are chances and must lie in [0, 1], but run from {least:.4g} to "
+            f"{most:.4g}: divide 8-bit images by 255"
+        )
+
+
 class LengthBuckets(Batches):
     """Shuffled batches of rows of similar length, cut to their longest: less padding to compute.
 

@@ -74,23 +74,31 @@ class Delta(Distribution):
 
 
 class DiscretisedLogistic(Distribution):
-    """A logistic density summed over the bins of 8-bit pixels scaled to [-1, 1].
+    """A logistic density summed over the bins of pixels on a grid from `low` to 1.
 
-    loc, scale: tensors of one shape. Values are pixels on the grid -1, -1 + 2/255, ..., 1; each
-    stands for a bin of half-width 1/255, and the two outermost bins keep the tails, so the 256
-    probabilities sum to 1. `log_prob` is in nats (Kingma et al. 2016; the VaDE/iVAE images).
+    loc, scale: tensors of one shape. Values are the `levels` points of the grid, 8-bit pixels in
+    [-1, 1] unless said otherwise; each stands for the bin around it, and the two outermost bins
+    keep the tails, so the probabilities sum to 1. `log_prob` is in nats (Kingma et al. 2016; the
+    VaDE/iVAE images).
+    Raises `ValueError` for fewer than two levels.
     """
 
     has_rsample = False
-    support = constraints.interval(-1.0, 1.0)
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
         "loc": constraints.real,
         "scale": constraints.positive,
     }
 
-    def __init__(self, loc: Tensor, scale: Tensor | float):
+    def __init__(self, loc: Tensor, scale: Tensor | float, levels: int = 256, low: float = -1.0):
+        if levels < 2 or not low < 1:
+            raise ValueError(f"expected levels from 2 up and low below 1, got {levels}, {low}")
         self.loc, self.scale = torch.broadcast_tensors(loc, torch.as_tensor(scale).to(loc))
+        self.low, self.step = low, (1 - low) / (levels - 1)
         super().__init__(self.loc.shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.interval(self.low, 1.0)
 
     @property
     def mean(self) -> Tensor:
@@ -101,16 +109,19 @@ class DiscretisedLogistic(Distribution):
         with torch.no_grad():
             loc = self.loc.expand(self._extended_shape(torch.Size(sample_shape)))
             uniform = torch.rand_like(loc).clamp(1e-6, 1 - 1e-6)
-            pixels = loc + self.scale * torch.logit(uniform)
-            return (pixels.clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
+            return self._nearest(loc + self.scale * torch.logit(uniform))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        upper = (value - self.loc + 1 / 255) / self.scale
-        lower = (value - self.loc - 1 / 255) / self.scale
+        upper = (value - self.loc + self.step / 2) / self.scale
+        lower = (value - self.loc - self.step / 2) / self.scale
         # log(sigma(u) - sigma(l)) without cancelling, also far out in a tail
         inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
         left, right = F.logsigmoid(upper), F.logsigmoid(-lower)
-        return torch.where(value < -0.999, left, torch.where(value > 0.999, right, inside))
+        first, last = self.low + self.step / 2, 1 - self.step / 2
+        return torch.where(value < first, left, torch.where(value > last, right, inside))
+
+    def _nearest(self, value: Tensor) -> Tensor:
+        return ((value.clamp(self.low, 1) - self.low) / self.step).round() * self.step + self.low
 
 
 class Dequantised(Distribution):

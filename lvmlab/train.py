@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lvmlab import checkpoint as files
 from lvmlab import devices
 from lvmlab.batches import Batches as Batches
+from lvmlab.batches import Binarised as Binarised
 from lvmlab.batches import Fresh as Fresh
 from lvmlab.batches import Stream
 from lvmlab.history import History as History

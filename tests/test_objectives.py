@@ -13,6 +13,7 @@ from lvmlab import (
     Joint,
     annealed,
     complete_likelihood,
+    criticised,
     elbo,
     exact_posterior,
     importance_weighted,
@@ -21,7 +22,7 @@ from lvmlab import (
     weighted,
 )
 from lvmlab.conditionals import Assignment
-from lvmlab.objectives import best_pairing, pair_scores
+from lvmlab.objectives import SelfCritic, best_pairing, pair_scores
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -125,6 +126,25 @@ def check_annealed(oracle):
         torch.testing.assert_close(here.loss, expected.loss)
 
 
+def check_criticised(oracle):
+    """The self-critic of a whole population knows I(x; z) of its rows, exactly on average."""
+    bounds = []
+    for seed in range(200):
+        torch.manual_seed(seed)
+        here = criticised(SelfCritic(), 0.5)(oracle.p, oracle.q, oracle.batch)
+        bounds.append(here.terms["infonce"].mean())
+        if not seed:
+            torch.manual_seed(seed)
+            plain = elbo(oracle.p, oracle.q, oracle.batch)
+            torch.testing.assert_close(here.loss, plain.loss - 0.5 * bounds[0])
+    bounds = torch.stack(bounds)
+    assert bounds.max() <= math.log(len(oracle.log_marginal)) + 1e-9
+    if oracle.finite:
+        encoder = oracle.q.enumerate(oracle.batch).log_joint.exp()
+        information = (encoder * (encoder / encoder.mean(0)).log()).sum(1).mean()
+        assert abs(bounds.mean() - information) < 4.5 * bounds.std() / math.sqrt(200) + 1e-9
+
+
 CHECKS = [
     check_marginal,
     check_elbo,
@@ -134,6 +154,7 @@ CHECKS = [
     check_complete,
     check_weighted,
     check_annealed,
+    check_criticised,
 ]
 
 

@@ -23,11 +23,22 @@ ROW = {"study", "system", "objective", "dataset", "metric", "value", "std", "see
 ROW |= {"minutes", "each", "command", "hardware", "versions", "commit"}
 GM = {"sets": {"digits": {"rows": 40, "points": 30, "encoder": (3,), "decoder": (4, 3), "kernel": 3,
                           "trials": 16, "weight": 40.0, "least": 0.01,
-                          "coarse": False, "batch": 8, "lr": 1e-2, "beta1": 0.5,
-                          "steps": 2, "moments": 1,
+                          "coarse": False, "batch": 8,
+                          "lr": 1e-2, "beta1": 0.5, "steps": 2, "moments": 1,
                           "objectives": ("GM-VAE", "GM-VAE beta = 20", "GM-WAE")}}}  # fmt: skip
 PICTURES = {"epochs": 1, "rows": 70}
 DIGITS = {"dataset": "digits", "latents": 3, "components": 4}
+HVAE = {"sets": {"digits": {"rows": 40, "points": 20, "latents": (3, 2), "width": 6, "channels": 4,
+                            "layers": 2, "pseudo": 5, "batch": 20, "lr": 1e-2, "epochs": 1,
+                            "warm_up": 1, "patience": 1, "samples": 2,
+                            "systems": ("convHVAE (S)", "PixelHVAE (VP)")}}}  # fmt: skip
+CRITICS = {"sets": {"digits": {"rows": 40, "points": 20, "latent": 2, "width": 4, "kernels": (3, 3),
+                               "maps": 1, "blocks": 1, "features": 6, "refinements": 2, "most": 2,
+                               "batch": 10, "lr": 1e-2, "steps": 4, "every": 1, "patience": 4,
+                               "plateau": 1, "samples": 2, "turns": 2,
+                               "methods": ("VAE", "SA-VAE", "Skip-VAE", "Lagging-VAE",
+                                           "self critic", "hybrid critic",
+                                           "neural critic")}}}  # fmt: skip
 TINY = {
     "collapse-2d": {"widths": (5,), "epochs": 1, "points": 80},
     "entropy-regulariser-2d": {"widths": (5,), "epochs": 1, "points": 80},
@@ -52,6 +63,8 @@ TINY = {
     "ica-images": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
     "ica-hashed": PICTURES | {"systems": ({**DIGITS, "network": "MLP", "width": (8, 4)},)},
     "ica-vq": PICTURES | {"systems": ({**DIGITS, "network": "grid", "width": 2},)},
+    "hvae-images": HVAE, "hvae-annealing": HVAE,
+    "critics-omniglot": CRITICS, "critics-cost": CRITICS, "critics-information": CRITICS,
     "gm-petals-2d": GM, "gm-digits-10d": GM, "gm-vae-from-wae": GM, "gm-component-life": GM,
     "gm-recipe": GM,
     "tzk-toy": {"rows": 100, "batch": 20, "flow_steps": 2, "kind_steps": 2, "points": 9},
@@ -60,6 +73,7 @@ TINY = {
 }  # fmt: skip
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
 FEWER |= {"collike-recipe": 4, "ica-grid": 5, "tzk-images": 3}
+FEWER |= {"critics-omniglot": 5, "critics-cost": 5, "critics-information": 5}
 
 
 @pytest.fixture(autouse=True)

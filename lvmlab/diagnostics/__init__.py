@@ -27,6 +27,15 @@ from lvmlab.diagnostics.information import (
     gaussian_information,
     minibatch_information,
 )
+from lvmlab.diagnostics.knowledge import (
+    Composed,
+    ConditionalLikelihood,
+    block_gibbs,
+    compose,
+    conditional_likelihood,
+    existence_nll,
+    four_corners,
+)
 from lvmlab.diagnostics.latents import ActiveUnits, active_units, knn_accuracy, planar_map
 from lvmlab.diagnostics.likelihood import (
     bits_per_dim,
@@ -51,6 +60,8 @@ __all__ = [
     "ActiveUnits",
     "CategoricalInformation",
     "ClusterAccuracy",
+    "Composed",
+    "ConditionalLikelihood",
     "Estimate",
     "Estimates",
     "GaussianPairs",
@@ -59,10 +70,15 @@ __all__ = [
     "Verdict",
     "active_units",
     "bits_per_dim",
+    "block_gibbs",
     "categorical_information",
+    "compose",
+    "conditional_likelihood",
     "ensembles",
     "entropy",
     "estimator_curves",
+    "existence_nll",
+    "four_corners",
     "gaussian_information",
     "gaussian_pairs",
     "greedy_accuracy",

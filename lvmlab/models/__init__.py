@@ -2,6 +2,12 @@
 
 from lvmlab.models.dense import dense_gaussian as dense_gaussian
 from lvmlab.models.flows import flow_categories as flow_categories
+from lvmlab.models.hierarchical import ClippedGaussian as ClippedGaussian
+from lvmlab.models.hierarchical import conv_hvae as conv_hvae
+from lvmlab.models.hierarchical import dense_hvae as dense_hvae
+from lvmlab.models.hierarchical import gated_vae as gated_vae
+from lvmlab.models.hierarchical import pixel_hvae as pixel_hvae
+from lvmlab.models.hierarchical import pseudo_inputs as pseudo_inputs
 from lvmlab.models.identifiable import Component as Component
 from lvmlab.models.identifiable import Labelled as Labelled
 from lvmlab.models.identifiable import Responsibilities as Responsibilities
@@ -12,6 +18,10 @@ from lvmlab.models.identifiable import gmm_flow as gmm_flow
 from lvmlab.models.identifiable import ivae as ivae
 from lvmlab.models.identifiable import mixture_prior as mixture_prior
 from lvmlab.models.identifiable import vade as vade
+from lvmlab.models.knowledge import Kind as Kind
+from lvmlab.models.knowledge import Knowledge as Knowledge
+from lvmlab.models.knowledge import dense_flow as dense_flow
+from lvmlab.models.knowledge import dense_kind as dense_kind
 from lvmlab.models.mixture_images import Experts as Experts
 from lvmlab.models.mixture_images import Modes as Modes
 from lvmlab.models.mixture_images import equidistant_prior as equidistant_prior
@@ -20,9 +30,11 @@ from lvmlab.models.mixture_images import mixture_images as mixture_images
 from lvmlab.models.mixture_images import ring_prior as ring_prior
 from lvmlab.models.mixtures import MixtureOfNormals as MixtureOfNormals
 from lvmlab.models.mixtures import mixtures_1d as mixtures_1d
+from lvmlab.models.refined import Refined as Refined
 from lvmlab.models.relaxed import autoencoder as autoencoder
 from lvmlab.models.relaxed import relaxed_vq as relaxed_vq
 from lvmlab.models.relaxed import unit_codes as unit_codes
+from lvmlab.models.strong import strong_vae as strong_vae
 from lvmlab.models.text import text_categories as text_categories
 from lvmlab.models.unigrams import Unigrams as Unigrams
 from lvmlab.models.unigrams import padded as padded

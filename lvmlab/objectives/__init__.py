@@ -10,8 +10,17 @@ from lvmlab.objectives.complete import entropic_likelihood as entropic_likelihoo
 from lvmlab.objectives.complete import extend_pairing as extend_pairing
 from lvmlab.objectives.complete import pair_scores as pair_scores
 from lvmlab.objectives.complete import quota_posterior as quota_posterior
+from lvmlab.objectives.critics import DensityRatio as DensityRatio
+from lvmlab.objectives.critics import HybridCritic as HybridCritic
+from lvmlab.objectives.critics import InfoNCE as InfoNCE
+from lvmlab.objectives.critics import NeuralCritic as NeuralCritic
+from lvmlab.objectives.critics import PairwiseCritic as PairwiseCritic
+from lvmlab.objectives.critics import SelfCritic as SelfCritic
+from lvmlab.objectives.critics import criticised as criticised
+from lvmlab.objectives.critics import infonce as infonce
 from lvmlab.objectives.elbo import elbo as elbo
 from lvmlab.objectives.elbo import importance_weighted as importance_weighted
+from lvmlab.objectives.knowledge import per_knowledge as per_knowledge
 from lvmlab.objectives.marginal import exact_posterior as exact_posterior
 from lvmlab.objectives.marginal import marginal_likelihood as marginal_likelihood
 from lvmlab.objectives.mim import amim as amim

@@ -7,17 +7,23 @@ bound = E_q(z|x)[ log p(x|z) + log p(z) - log q(z|x) ] <= log p(x)
 
 import math
 
-from lvmlab.joint import Batch, Evaluation, Joint
+from torch import Tensor
+
+from lvmlab.joint import Batch, Draw, Evaluation, Joint
 
 
-def elbo(p: Joint, q: Joint, batch: Batch, beta: float = 1.0) -> Evaluation:
+def elbo(p: Joint, q: Joint, batch: Batch, beta: float | Tensor = 1.0) -> Evaluation:
     """The negative evidence lower bound, from one draw of q for each example.
 
     loss: mean of distortion + beta * rate. Terms (B,) nats: `distortion` = -log p(x|z) and `rate`
     = log q(z|x) - log p(z), so -(distortion + rate) estimates a lower bound on log p(x). With
     beta other than 1 the loss is no bound (Higgins et al. 2017); the terms stay unweighted.
     """
-    encoded = q.draw(batch)
+    return bound_of(p, q.draw(batch), batch, beta)
+
+
+def bound_of(p: Joint, encoded: Draw, batch: Batch, beta: float | Tensor = 1.0) -> Evaluation:
+    """`elbo` of a draw of q that is there already, for objectives that need the draw as well."""
     decoded = p.score(encoded.values)
     latents = [v for v in encoded.values if v not in batch]
     distortion = -decoded.nats(batch)

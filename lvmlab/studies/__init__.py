@@ -12,9 +12,12 @@ from typing import Any
 from lvmlab.presets import preset_name
 from lvmlab.studies import (
     assignment,
+    critics,
     ensemble,
+    hierarchies,
     identifiability,
     images,
+    knowledge,
     mim,
     mim_1d,
     mixtures,
@@ -35,6 +38,9 @@ FILES: tuple[Any, ...] = (
     text,
     identifiability,
     mixtures,
+    hierarchies,
+    critics,
+    knowledge,
 )
 
 

@@ -6,6 +6,11 @@ from lvmlab.widgets.component_life import LifeRecording, component_life, compone
 from lvmlab.widgets.dial_films import DialRecording
 from lvmlab.widgets.estimator_panel import estimator_panel, estimator_states
 from lvmlab.widgets.joint_lens import joint_lens
+from lvmlab.widgets.knowledge_switches import (
+    KnowledgeRecording,
+    knowledge_states,
+    knowledge_switches,
+)
 from lvmlab.widgets.latent_walk import latent_walk
 from lvmlab.widgets.ledger import ledger_panel
 from lvmlab.widgets.linear import linear_axis
@@ -27,6 +32,7 @@ from lvmlab.widgets.two_humps import encoder_lens, encoder_states
 
 __all__ = [
     "DialRecording",
+    "KnowledgeRecording",
     "LifeRecording",
     "Live",
     "Panel",
@@ -46,6 +52,8 @@ __all__ = [
     "estimator_panel",
     "estimator_states",
     "joint_lens",
+    "knowledge_states",
+    "knowledge_switches",
     "latent_walk",
     "ledger_panel",
     "linear_axis",
