@@ -27,7 +27,7 @@ TOY, IMAGES = "tzk-toy", "tzk-images"
 
 # fmt: off
 _TOY = {"rows": 20_000, "batch": 256, "lr": 1e-2, "clip": 5.0, "flow_steps": 1000, "layers": 8,
-        "width": 32, "kind_steps": 800, "kind_layers": 5, "kind_width": 32, "hidden": 32,
+        "width": 32, "kind_steps": 1600, "kind_layers": 5, "kind_width": 32, "hidden": 32,
         "codes": 1, "floor": 0.1, "points": 121}
 _DIGITS = {"parts": {"low": ("digits", (0, 1, 2, 3, 4)), "high": ("digits", (5, 6, 7, 8, 9))},
            "seen": (("low", "high"), ("low",)), "side": 8, "channels": 1, "levels": 17,
@@ -55,7 +55,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     TOY: {
         "smoke": _TOY | {"seeds": 2, "minutes": 0.2, "rows": 500, "flow_steps": 20, "layers": 2,
                          "kind_steps": 20, "kind_layers": 2, "points": 41},
-        "lesson": _TOY | {"seeds": 5, "minutes": 7},
+        "lesson": _TOY | {"seeds": 5, "minutes": 12},
         "paper": _TOY | {"seeds": 10, "minutes": 90, "flow_steps": 6000, "kind_steps": 4000,
                          "rows": 100_000},
     },
