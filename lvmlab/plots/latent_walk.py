@@ -206,15 +206,20 @@ def _floor(picture: style.Picture, name: str, at: Array, labels: Array | None) -
     ax = place(picture, 0.7, 0.65, SIDE, SIDE, kind="floor")
     middle = (at.min(0) + at.max(0)) / 2
     reach = 1.08 * max(float((at.max(0) - at.min(0)).max()) / 2, 1e-9)
-    (x, y), axes = middle, {"the plane": (r"$z_1$", r"$z_2$"), "PCA": ("first axis", "")}
+    (x, y), axes = (
+        middle,
+        {
+            "the plane": {"x": r"$z_1$", "z": r"$z_2$"},
+            "PCA": {"x": "first principal axis, units of z", "y": "second principal axis"},
+        },
+    )
     ax.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
     codes(ax, at, labels, size=3)
     if name in axes:
         ticks(ax, x=three(*ax.get_xlim()), y=three(*ax.get_ylim()))
     else:
         ticks(ax, x=(), y=())
-    across, up = axes.get(name, (f"{name}: distances between groups mean little", ""))
-    names(ax, x=across, z=up)
+    names(ax, **axes.get(name, {"x": f"{name}: distances between groups mean little"}))
     heading(ax, "A walk on the floor", "drag a corner; press a place to decode it")
     ax.set_visible(False)
     return ax
