@@ -67,6 +67,7 @@ def test_list_names_every_study_with_its_sentence_and_minutes(capsys):
     assert rows[0]["presets"]["paper"]["seeds"] == 10
 
 
+@pytest.mark.slow
 def test_run_measures_and_ledger_shows_it_beside_the_paper(capsys, monkeypatch, tmp_path):
     from lvmlab.studies import export, mim, mim_runs
 
@@ -110,6 +111,7 @@ def test_run_measures_and_ledger_shows_it_beside_the_paper(capsys, monkeypatch, 
     assert "must end in one of .csv" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_past_a_cell_that_fails(capsys, monkeypatch, tmp_path):
     from lvmlab.studies import mim_1d
 

@@ -264,6 +264,7 @@ def gaussian_joints(information, dim=2):
     return p, Joint("q", {"x": None, "z|x": to})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["inference", "model"])
 @pytest.mark.parametrize(
     ("information", "size", "known"),

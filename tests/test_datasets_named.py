@@ -271,6 +271,7 @@ def test_sentences_of_two_libraries_and_of_tests_are_left_out(tmp_path):
     assert list(found) == sorted(found, key=lambda text: bucket(text, 2**64))
 
 
+@pytest.mark.slow
 def test_some_sentences_are_where_they_belong():
     texts, labels = docstrings.corpus()
     label = dict(zip(texts, labels, strict=True))

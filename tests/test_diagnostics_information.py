@@ -105,6 +105,7 @@ def test_balanced_certain_posteriors_reach_the_ceiling_and_equal_ones_give_zero(
     assert excluded.aggregated_kl == math.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [500, 10_000])
 def test_mi_estimator_ceiling(size):
     expected = {500: 6.214608, 10_000: 9.210340}[size]

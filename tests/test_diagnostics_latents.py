@@ -79,6 +79,7 @@ def test_pca_keeps_the_two_widest_directions():
     assert planar_map(z[:2]).shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_tsne_keeps_groups_apart():
     z, plane = check_map("tsne")
     assert not np.array_equal(plane, planar_map(two_blobs(seed=1)[0], "tsne"))

@@ -40,6 +40,7 @@ def test_ksg_gaussian_oracle(rho):
         assert abs(ksg(*correlated(5000, rho, seed=seed)) - exact) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.5, 0.9])
 def test_ksg_in_two_plus_two_dimensions(rho):
     exact = -math.log(1 - rho**2)

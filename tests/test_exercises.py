@@ -22,6 +22,7 @@ def test_every_notebook_has_three_exercises_or_more():
     assert len(ALL) >= 3 * len(FILES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", ALL)
 def test_the_solution_is_right(exercise):
     verdict = exercise(*exercise.answers)

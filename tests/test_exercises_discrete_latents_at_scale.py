@@ -165,6 +165,7 @@ WRONG_CROSSINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "hint"), WRONG_CROSSINGS.values(), ids=WRONG_CROSSINGS)
 def test_wrong_crossings(answer, hint):
     rejects(exercises.labels_worth, hint, answer)

@@ -277,6 +277,7 @@ def test_temperature_scales_the_noise_and_draws_carry_gradients():
     assert not density.sample().requires_grad
 
 
+@pytest.mark.slow
 def test_a_flow_learns_as_a_conditional_of_a_joint():
     """Two blobs, told apart by the category: held out, near their entropy but not below."""
     generator = torch.Generator().manual_seed(11)

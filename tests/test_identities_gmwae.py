@@ -184,6 +184,7 @@ def test_mmd_u_statistic():
     assert mmd(X, X, bandwidths=[1.0]).item() == pytest.approx(-0.474074, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_mmd_u_statistic_is_unbiased_and_the_other_is_not(seed):
     torch.manual_seed(seed)
@@ -358,6 +359,7 @@ def test_w2_1d():
     assert ((one - two) ** 2).mean().item() == pytest.approx(2.0, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_sinkhorn_divergence_tends_to_the_exact_plan(seed):
     """Weighted points against a linear program; zero for equal sets; slopes by differences."""

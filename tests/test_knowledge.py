@@ -132,6 +132,7 @@ def test_adding_and_training_a_kind_leaves_everything_else_as_it_is_bit_for_bit(
         assert torch.equal(joint.score(batch).nats(), nats)
 
 
+@pytest.mark.slow
 def test_a_kind_learns_the_same_alone_and_beside_another_bit_for_bit():
     """Also when the other is added in the middle of its training."""
     weights = []

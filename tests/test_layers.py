@@ -66,6 +66,7 @@ def test_plots_never_import_torch_or_the_models():
         assert not crossings(path, WHAT_THEY_ARE | WHAT_WE_ASK | {"datasets", "widgets"}), path
 
 
+@pytest.mark.slow
 def test_nobody_imports_pyplot_or_the_notebooks_rooms():
     for path in HOUSE.rglob("*.py"):
         assert not {m for m in imports(path) if m.startswith("matplotlib.pyplot")}, path
@@ -98,6 +99,7 @@ def test_no_rooms_that_the_house_does_not_have():
     assert not [p for p in HOUSE.rglob("*.py") if p.stem in {"utils", "base", "config", "helpers"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["lvmlab", "lvmlab.diagnostics", "lvmlab.datasets", "lvmlab.cli"]
 )

@@ -49,6 +49,7 @@ def alone(seed, objective, steps, lr=1e-2):
     return torch.cat([v.detach().flatten() for v in both.parameters()]), losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [elbo, mim, amim])
 def test_each_seed_ends_where_it_would_alone(objective):
     seeds = [3, 1, 8, 5]

@@ -414,6 +414,7 @@ def test_bad_input_is_named():
         mim(P, Q, data(10), anchor=wrong)
 
 
+@pytest.mark.slow
 def test_without_a_floor_the_encoders_scale_shrinks_away():
     """A-MIM with a fixed q(x): nothing holds up the scale, and a floor does."""
     encoder = MLP(2, 4, 2)

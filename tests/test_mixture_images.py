@@ -144,6 +144,7 @@ def test_objectives_reach_every_weight_and_k_has_its_gradient():
             v.grad = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_moments_are_met_before_training(seed):
     p, q = pair(seed, components=3)

@@ -220,6 +220,7 @@ def test_the_entropic_loss_tends_to_that_of_the_match_with_its_gradient(seed):
     assert (gradients[0] - limit).norm() > (gradients[-1] - limit).norm()
 
 
+@pytest.mark.slow
 def test_codes_follow_a_prior_that_is_drawn_anew_for_every_batch():
     """The Sinkhorn autoencoder's half: an encoder alone, pulled towards N(0, I) by the batch."""
     for seed in range(3):
@@ -318,6 +319,7 @@ def test_continuous_latents_are_matched_and_only_reordered(seed):
     assert torch.equal(before[kept], assignment.latents[kept])
 
 
+@pytest.mark.slow
 def test_the_reverse_factorisation_trains_by_the_same_step():
     x, _, q = continuous()
     p = Joint("p", {"x": None, "z|x": Gaussian(MLP(3, 32, 2), scale=0.5)})

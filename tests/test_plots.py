@@ -136,6 +136,7 @@ sys.modules["lvmlab"] = package
     )
 
 
+@pytest.mark.slow
 def test_importing_plots_leaves_the_readers_settings_alone():
     done = run("""
 import matplotlib
@@ -152,6 +153,7 @@ for name in ("torch", "matplotlib.pyplot", "scipy", "sklearn"):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_plots_do_not_need_widgets():
     done = run("import lvmlab.plots; assert 'ipywidgets' not in sys.modules")
     assert done.returncode == 0, done.stderr
@@ -417,6 +419,7 @@ def wave():
     return grid, p, {"MaL": mal, "ELBO": data[:, None] * normal(z, 0.36 * x[:, None], 0.33)}
 
 
+@pytest.mark.slow
 def test_lens_shows_what_it_says():
     grid, p, targets = wave()
     pairs = np.stack([np.linspace(-2, 2, 48), np.linspace(-2, 2, 48)], -1)
@@ -433,6 +436,7 @@ def test_lens_shows_what_it_says():
     assert len(data["image/png"]) * 3 / 4 < 180_000
 
 
+@pytest.mark.slow
 def test_lens_over_rows_and_over_a_table_is_tidy():
     grid, p, targets = wave()
     rows = plots.Grid(grid.x, ["low", "high"], discrete_z=True)

@@ -66,6 +66,7 @@ def test_image_rows_show_whole_images():
         assert ax.get_ylim() == (7.5, -0.5)
 
 
+@pytest.mark.slow
 def test_a_kept_picture_weighs_less_and_looks_the_same():
     picture = states(GRID, {"q and p": (gaussian(0.8), gaussian(0.5)), "p": (None, gaussian(0.8))})
     full = png(picture, dpi=150)

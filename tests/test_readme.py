@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_code_runs_and_learns(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     assert len([line for line in code.splitlines() if line.strip()]) <= 16

@@ -27,6 +27,7 @@ def quiet(value):
 # -- SA-VAE
 
 
+@pytest.mark.slow
 def test_refinement_reaches_the_exact_posterior_of_a_linear_model(float64):
     """N(2 x / 4.25, 0.25 / 4.25), reached from N(0, 1); the bound rises with the steps."""
     p, encoder = linear()

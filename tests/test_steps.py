@@ -136,6 +136,7 @@ def test_match_never_lowers_the_likelihood_of_the_stored_pairs():
         assert torch.equal(latents.sort().values, stored.sort().values)  # only their order changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_collike_leaves_the_symmetric_start_that_mal_cannot_leave(seed):
     x, means = three_blobs(300, seed)

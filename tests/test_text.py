@@ -335,6 +335,7 @@ def test_pairing_only_moves_latents_about(data):
     assert torch.equal(before.bincount(minlength=4), after.bincount(minlength=4))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_where_it_was(data, tmp_path, monkeypatch):
     whole = text_runs.trained("CoLLike", data, RECIPE, 0, tmp_path / "whole")
     real, calls = text_runs.measured, []

@@ -52,6 +52,7 @@ def test_numbers_follow_the_frequency_in_the_texts_learned_from(pairs):
     assert (counts.diff() <= 0).all() and counts[0] > 0
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_pieces_in_another_process(pairs):
     script = (
         "import sys; sys.path.insert(0, 'tests'); import test_tokens as t; "

@@ -92,6 +92,7 @@ def test_a_recording_without_images_and_entropy_will_do():
     assert widgets.component_life is component_life
 
 
+@pytest.mark.slow
 def test_states_name_every_objective_and_tidy():
     picture = component_states(both(), seed=1)
     assert "GM-VAE: 1 of 4" in picture.alt and "GM-WAE: 4 of 4" in picture.alt
