@@ -25,6 +25,7 @@ TABLES = {
     "ksg": "Information by nearest neighbours, 5,000 samples",
     "assignment": "Assignment, batches of 64",
     "mixture_step": "GM-WAE on MNIST: batches of 100, ten components",
+    "identifiable_step": "iVAE and VaDE on five mixed sources, batches of 256",
     "sampling": "Drawing texts from the language model",
     "pixel_sampling": "Drawing images pixel by pixel",
     "report_time": "The collapse report",

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lvmlab.datasets import catalogue, images, load, readers, status, where
+from lvmlab.datasets import at_hand, catalogue, images, load, readers, status, where
 
 
 @pytest.fixture
@@ -366,3 +366,5 @@ def test_status_tells_what_is_here(put, folder):
     assert rows["yahoo_answers"]["megabytes"] is None
     assert "scikit-learn" in rows["digits"]["here"]
     assert all(row["licence"] and row["address"] for row in rows.values())
+    assert at_hand() == {name for name, row in rows.items() if row["splits"]}
+    assert {"mnist", "ptb", "digits"} <= at_hand() < set(rows)

@@ -9,10 +9,10 @@ import difflib
 from collections.abc import Callable, Iterable
 
 from lvmlab.datasets import catalogue, files, images, sources, texts, toys, where
-from lvmlab.datasets.catalogue import names, status
+from lvmlab.datasets.catalogue import at_hand, names, status
 from lvmlab.datasets.dataset import Dataset
 
-__all__ = ["Dataset", "files", "load", "names", "sources", "status", "toys"]
+__all__ = ["Dataset", "at_hand", "files", "load", "names", "sources", "status", "toys"]
 
 _PACKAGED: dict[str, Callable[..., Dataset]] = {
     "digits": images.digits,

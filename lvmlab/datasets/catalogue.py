@@ -214,6 +214,11 @@ def status() -> list[dict[str, object]]:
     return [_built_in(row) if not row.originals else _on_disk(row) for row in SOURCES]
 
 
+def at_hand() -> set[str]:
+    """The names of the data sets of which `status` finds something here."""
+    return {str(row["name"]) for row in status() if row["here"] != "missing"}
+
+
 def _row(row: Source, here: str, splits: list[str], size: float | None) -> dict[str, object]:
     return {
         "name": row.name,

@@ -149,7 +149,7 @@ def _measure(
     more: tuple[str, ...] = (),
 ) -> list[Row]:
     size = sizes(SIZES[study], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    here = datasets.at_hand()
     cells = [
         Cell(system(of), method, name, partial(_each, run, method, of, name))
         for name, of in ((n, SimpleNamespace(**s)) for n, s in size.sets.items() if n in here)

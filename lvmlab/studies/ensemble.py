@@ -71,7 +71,7 @@ def collike_ensemble(preset: str = "lesson", seeds: int | None = None) -> list[R
     on AG News descriptions where their files are at hand.
     """
     size = sizes(SIZES["collike-ensemble"], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"}
+    here = datasets.at_hand()
     wanted = ["docstrings", *({"ag_news_lower"} & here)]
     cells = [cell for name in wanted for cell in _cells(name, size)]
     return measure("collike-ensemble", preset, size.seeds if seeds is None else seeds, cells)

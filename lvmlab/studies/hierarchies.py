@@ -114,7 +114,7 @@ def hvae_annealing(preset: str = "lesson", seeds: int | None = None) -> list[Row
 
 def _measure(study: str, preset: str, seeds: int | None, kinds: dict[str, bool]) -> list[Row]:
     size = sizes(SIZES[study], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    here = datasets.at_hand()
     place = ledger.folder() / study / preset / ledger.code_version() / "weights"
     cells = [
         Cell(

@@ -105,7 +105,7 @@ CLAIMS = {
 def run(study: str, preset: str, seeds: int | None) -> list[Row]:
     """The rows of "ica-images", "ica-hashed" or "ica-vq"."""
     size = sizes(SIZES[study], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    here = datasets.at_hand()
     cells = [
         Cell(name_of(s), kind, s.dataset, partial(agreeing, kind, s, s))
         for s in (SimpleNamespace(**vars(size) | settings) for settings in size.systems)

@@ -98,7 +98,7 @@ def collike_images(preset: str = "lesson", seeds: int | None = None) -> list[Row
     Numbers as in `measured`.
     """
     size = sizes(SIZES[STUDY], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    here = datasets.at_hand()
     cells = [
         Cell(system(s), objective, name, partial(_seeds, preset, name, objective, s))
         for name, s in ((n, SimpleNamespace(**s)) for n, s in size.sets.items() if n in here)

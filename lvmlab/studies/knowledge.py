@@ -129,7 +129,7 @@ def tzk_images(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
     steps each, `step_time_ratio`.
     """
     size = sizes(SIZES[IMAGES], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    here = datasets.at_hand()
     cells = [
         Cell(f"flow on {' and '.join(seen)}", objective, f"{name}, {kind}",
              partial(_each, _image_kind, objective, SimpleNamespace(**of), kind, seen))

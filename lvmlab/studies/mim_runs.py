@@ -148,7 +148,7 @@ def pca_images(rows: int, points: int) -> tuple[str, Data, float]:
     """
     from sklearn.decomposition import PCA
 
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"}
+    here = datasets.at_hand()
     name = "fashion_mnist" if "fashion_mnist" in here else "digits"
     sets = {}
     for split, limit in {"train": rows, "validation": points, "test": points}.items():

@@ -228,7 +228,7 @@ def _measure(
     study: str, preset: str, seeds: int | None, cells: Callable[[str, Any], list[Cell]]
 ) -> list[Row]:
     size = sizes(SIZES[study], preset)
-    here = {row["name"] for row in datasets.status() if row["here"] != "missing"} | {"digits"}
+    here = datasets.at_hand()
     found = [
         cell
         for name, of in size.sets.items()
