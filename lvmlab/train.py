@@ -1,11 +1,9 @@
 """Training: `fit` loops over steps, remembers what happened, and can be killed and resumed."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lvmlab import checkpoint as files
 from lvmlab import devices
 from lvmlab.batches import Batches as Batches
 from lvmlab.batches import Binarised as Binarised
@@ -22,22 +19,12 @@ from lvmlab.batches import Stream
 from lvmlab.history import History as History
 from lvmlab.joint import Batch, Evaluation, Joint, Objective
 from lvmlab.presets import preset_name
+from lvmlab.resuming import Run, restore
+from lvmlab.resuming import resume as resume
+from lvmlab.resuming import save as save
 from lvmlab.steps import Step, not_finite
 
 _FLUSH = 1000  # steps whose terms may wait on the device
-
-
-@dataclass
-class _Run:
-    """The state of a run that is not in modules, optimisers or schedulers."""
-
-    done: int = 0
-    since_best: int = 0
-    best: float = float("inf")
-    best_step: int = 0
-    best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    history: History = field(default_factory=History)
-    waiting: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 def fit(
@@ -83,14 +70,14 @@ def fit(
         module.to(device)
     if isinstance(stream, Batches):
         stream.to(device)
-    run = _Run()
+    run = Run()
     settings = {
         "preset": preset_name(),
         "step": step.name,
         "batches": stream.describe() if hasattr(stream, "describe") else {},
     } | (settings or {})
     if checkpoint is not None and resume and Path(checkpoint).is_file():
-        _restore(Path(checkpoint), step, schedulers, run, settings)
+        restore(Path(checkpoint), step, schedulers, run, settings)
     look_every, save_every = validate_every or len(stream), checkpoint_every or len(stream)
     train(True, step.modules)
     with _bar(total, run.done, progress) as bar:
@@ -150,7 +137,7 @@ def _turns(
     schedulers: Sequence[LRScheduler],
     device: torch.device,
 ) -> Iterator[int]:
-    run, random = _Run(), None
+    run, random = Run(), None
     for module in step.modules.values():
         module.to(device)
     yield 0
@@ -199,87 +186,8 @@ def evaluate(
     return {name: (value / rows).item() for name, value in sums.items()}
 
 
-def save(
-    path: str | Path,
-    step: Step,
-    schedulers: Sequence[Any] = (),
-    run: _Run | None = None,
-    settings: dict[str, Any] | None = None,
-) -> None:
-    """Write modules, optimisers, schedulers, random state and history to one file, atomically.
-
-    Raises `FloatingPointError`, and keeps the file that is there, when a weight is not finite.
-    """
-    run, path = run or _Run(), Path(path)
-    for name, module in step.modules.items():
-        for key, value in module.state_dict().items():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise FloatingPointError(
-                    f"{name}.{key} is no longer finite after step {run.done}: nothing was saved, "
-                    f"{path} is as before. Try a smaller learning rate or a clip."
-                )
-    state = {
-        "settings": settings or {},
-        "modules": {name: dict(m.state_dict()) for name, m in step.modules.items()},
-        "optimisers": {name: o.state_dict() for name, o in step.optimisers.items()},
-        "schedulers": [s.state_dict() for s in schedulers],
-        "run": {name: getattr(run, name) for name in _KEPT},
-        "history": asdict(run.history),
-        "random": files.random_state(),
-    }
-    files.write(path, state)
-    readable = path.with_name("history.json")
-    unfinished = readable.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(state["history"]))
-    os.replace(unfinished, readable)
-
-
-def resume(
-    path: str | Path,
-    step: Step,
-    schedulers: Sequence[Any] = (),
-    settings: dict[str, Any] | None = None,
-) -> History:
-    """Put a checkpoint back into a step's modules, optimisers and schedulers; return its history.
-
-    Raises `FileNotFoundError`, and `ValueError` for a damaged file or one of another preset,
-    model or data set; nothing is changed then. `settings` given here must agree with the file's.
-    """
-    run = _Run()
-    _restore(Path(path), step, schedulers, run, settings)
-    return run.history
-
-
-_KEPT = ("done", "since_best", "best", "best_step", "best_weights")
-
-
-def _restore(
-    path: Path, step: Step, schedulers: Sequence[Any], run: _Run, settings: dict[str, Any] | None
-) -> None:
-    state = files.read(path)
-    files.check_settings(path, state["settings"], settings or {})
-    files.check_weights(path, state["modules"], step.modules)
-    for kind, held, given in (
-        ("optimisers", state["optimisers"], step.optimisers),
-        ("schedulers", state["schedulers"], schedulers),
-    ):
-        if len(held) != len(given):
-            raise ValueError(f"{path} holds {len(held)} {kind}, this run has {len(given)}")
-    for name, module in step.modules.items():
-        module.load_state_dict(state["modules"][name])
-    for name, optimiser in step.optimisers.items():
-        optimiser.load_state_dict(state["optimisers"][name])
-    for scheduler, held in zip(schedulers, state["schedulers"], strict=True):
-        scheduler.load_state_dict(held)
-    for name in _KEPT:
-        setattr(run, name, state["run"][name])
-    run.history = History(**state["history"])
-    run.history.validation = [(int(s), v) for s, v in run.history.validation]
-    files.set_random_state(state["random"])
-
-
 def _advance(
-    run: _Run,
+    run: Run,
     step: Step,
     stream: Stream,
     device: torch.device,
@@ -301,7 +209,7 @@ def _advance(
     run.done += 1
 
 
-def _look(run: _Run, step: Step, validate: Callable[[], float], schedulers: Sequence[Any]) -> None:
+def _look(run: Run, step: Step, validate: Callable[[], float], schedulers: Sequence[Any]) -> None:
     with evaluating(step.modules), quietly():
         value = float(validate())
     run.history.validation.append((run.done, value))
@@ -317,7 +225,7 @@ def _look(run: _Run, step: Step, validate: Callable[[], float], schedulers: Sequ
             scheduler.step(value)
 
 
-def _flush(run: _Run, step: Step, checkpoint: str | Path | None) -> None:
+def _flush(run: Run, step: Step, checkpoint: str | Path | None) -> None:
     if not run.waiting:
         return
     first = run.done - len(run.waiting)
@@ -338,11 +246,11 @@ def _move(batch: Batch, device: torch.device) -> Batch:
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
-def _exhausted(run: _Run, patience: int | None) -> bool:
+def _exhausted(run: Run, patience: int | None) -> bool:
     return patience is not None and run.since_best > patience
 
 
-def _outcome(run: _Run, total: int) -> str:
+def _outcome(run: Run, total: int) -> str:
     best = f", best validation {run.best:.6g} at step {run.best_step}" if run.best_weights else ""
     how = "finished" if run.done >= total else "stopped early"
     return f"{how} after {run.done} steps{best}"

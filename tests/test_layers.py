@@ -11,7 +11,7 @@ HOUSE = Path(__file__).resolve().parent.parent / "lvmlab"
 WHAT_THEY_ARE = {"networks", "distributions", "conditionals", "language", "pixels"}
 WHAT_THEY_ARE |= {"flows", "models"}
 WHAT_WE_ASK = {"joint", "objectives", "steps", "train", "diagnostics"}
-WHAT_WE_ASK |= {"batches", "checkpoint", "history", "lagging", "many"}
+WHAT_WE_ASK |= {"batches", "checkpoint", "history", "lagging", "many", "resuming"}
 HEAVY = {"umap", "matplotlib", "tokenizers", "dask", "sklearn", "ipywidgets", "pooch", "selenium"}
 
 
