@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvmlab.diagnostics import active_units, knn_accuracy, planar_map
+from lvmlab.diagnostics import active_units, knn_accuracy, log_prior, planar_map
 
 
 def two_blobs(n=60, dim=5, seed=0):
@@ -87,6 +87,20 @@ def test_tsne_keeps_groups_apart():
 
 
 @pytest.mark.slow
+def test_only_from_random_places_do_two_seeds_of_tsne_differ_by_much():
+    """The ruler: how the distances of one map correlate with those of the other."""
+    from scipy.spatial.distance import pdist
+
+    for seed in range(3):
+        z = np.random.default_rng(seed).standard_normal((60, 8))
+        alike = {}
+        for start in ("pca", "random"):
+            one, other = (pdist(planar_map(z, "tsne", s, start=start)) for s in (0, 1))
+            alike[start] = np.corrcoef(one, other)[0, 1]
+        assert alike["pca"] > 0.99 and alike["random"] < 0.9  # 1.00, and 0.70 to 0.71
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 def test_umap_keeps_groups_apart_and_compiles_no_search(monkeypatch):
     import umap.umap_
@@ -122,6 +136,7 @@ Z, LABEL = np.zeros((6, 2)), np.zeros(6, int)
         (lambda: knn_accuracy(Z + np.nan, LABEL, Z, LABEL), "train_z must be finite"),
         (lambda: knn_accuracy(Z, LABEL, Z + np.nan, LABEL), "test_z must be finite"),
         (lambda: planar_map(Z, "mds"), "method must be one of pca, tsne, umap, but is 'mds'"),
+        (lambda: planar_map(Z, "tsne", start="umap"), "start must be pca or random, but is 'umap'"),
         (lambda: planar_map(Z, "tsne"), r"z must have at least 10 rows.*\(6, 2\)"),
         (lambda: planar_map(Z[:, :1]), "z must have at least 2 rows and 2 columns"),
         (lambda: planar_map(Z + np.inf), "z must be finite"),
@@ -130,3 +145,27 @@ Z, LABEL = np.zeros((6, 2)), np.zeros(6, int)
 def test_bad_latents_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_log_prior_is_the_density_of_the_factor_without_parents():
+    """`vampprior-normalised`, and the log-density of N(0, I), through joints of two shapes."""
+    import torch
+    from torch.distributions import Independent, Normal
+
+    from lvmlab import Joint
+    from lvmlab.conditionals import StandardNormal, VampPrior
+
+    def encoder(x):
+        return Independent(Normal(x, 0.5), 1)
+
+    inputs = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    vamp = log_prior(Joint("p", {"z": VampPrior(encoder, inputs)}))
+    np.testing.assert_allclose(np.exp(vamp([[0.0], [1.0]])), [0.107982, 0.399076], atol=1e-6)
+    p = Joint("p", {"z2": StandardNormal(3), "z1|z2": encoder})
+    z = np.random.default_rng(0).standard_normal((4, 3))
+    exact = -0.5 * (z**2).sum(1) - 1.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(log_prior(p, "z2")(z), exact, atol=1e-5)
+    assert log_prior(p, "z2")(z).dtype == np.float64
+    for latent in ("z1", "z"):
+        with pytest.raises(ValueError, match=f"without parents, got '{latent}'"):
+            log_prior(p, latent)

@@ -36,7 +36,13 @@ from lvmlab.diagnostics.knowledge import (
     existence_nll,
     four_corners,
 )
-from lvmlab.diagnostics.latents import ActiveUnits, active_units, knn_accuracy, planar_map
+from lvmlab.diagnostics.latents import (
+    ActiveUnits,
+    active_units,
+    knn_accuracy,
+    log_prior,
+    planar_map,
+)
 from lvmlab.diagnostics.likelihood import (
     bits_per_dim,
     importance_weighted_nll,
@@ -93,6 +99,7 @@ __all__ = [
     "ksg",
     "ksg_ceiling",
     "log_mean_exp",
+    "log_prior",
     "mcc",
     "minibatch_information",
     "mutual_information",

@@ -1,11 +1,15 @@
 """What a cloud of latents looks like: units in use, labels of neighbours, a map in the plane."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from lvmlab.diagnostics import arrays
+from lvmlab.joint import Joint
+from lvmlab.train import evaluating
 
 NEIGHBOURS = 15  # of each point in a UMAP, the point itself included
 FEWEST = 10  # rows below which t-SNE and UMAP have nothing to arrange
@@ -73,18 +77,40 @@ def knn_accuracy(
     return float((classifier.predict(test_z) == test_label).mean())
 
 
-def planar_map(z: Any, method: str = "pca", seed: int = 0) -> np.ndarray:
+def log_prior(p: Joint, latent: str = "z") -> Callable[[Any], np.ndarray]:
+    """Log p(z) of arrays z (M, D), (M,) nats, under the factor of p that draws z from nothing.
+
+    What `widgets.latent_walk` takes: N(0, I), a mixture or a VampPrior, as it is now. Raises
+    `ValueError` for a latent that has parents in p, or is not in it.
+    """
+    prior: Any = p.factors.get(latent)
+    if prior is None:
+        raise ValueError(f"latent must be a factor of {p} without parents, got {latent!r}")
+
+    def nats(z: Any) -> np.ndarray:
+        with torch.no_grad(), evaluating({"p": p}):
+            here = prior()
+            known = next((v for v in (*p.parameters(), *p.buffers())), torch.zeros(()))
+            return here.log_prob(torch.as_tensor(np.asarray(z)).to(known)).cpu().double().numpy()
+
+    return nats
+
+
+def planar_map(z: Any, method: str = "pca", seed: int = 0, start: str = "pca") -> np.ndarray:
     """Coordinates (N, 2) for a picture of latents z (N, D), by "pca", "tsne" or "umap".
 
     The same z, method and seed give the same picture on one machine. PCA is a projection, in the
     units of z; distances between groups in the other two mean little. UMAP uses 15 neighbours,
-    found by brute force, and takes some seconds to compile on its first use in a process. Raises
-    `ValueError` for another method, NaN, fewer than two columns, and fewer than 2 rows (10 for
-    t-SNE and UMAP).
+    found by brute force, and takes some seconds to compile on its first use in a process. start:
+    where t-SNE begins, "pca" or "random"; seeds differ by much from random places only. Raises
+    `ValueError` for another method or start, NaN, fewer than two columns, and fewer than 2 rows
+    (10 for t-SNE and UMAP).
     """
     maps = {"pca": _pca, "tsne": _tsne, "umap": _umap}
     if method not in maps:
         raise ValueError(f"method must be one of {', '.join(maps)}, but is {method!r}. Try 'pca'.")
+    if start not in ("pca", "random"):
+        raise ValueError(f"start must be pca or random, but is {start!r}. Try 'pca'.")
     z = arrays.samples("z", z)
     fewest = 2 if method == "pca" else FEWEST
     if len(z) < fewest or z.shape[1] < 2:
@@ -92,24 +118,24 @@ def planar_map(z: Any, method: str = "pca", seed: int = 0) -> np.ndarray:
             f"z must have at least {fewest} rows and 2 columns for {method}, but has shape "
             f"{z.shape}. Draw a single column as a histogram, and few points with 'pca'."
         )
-    return maps[method](z, seed)
+    return maps[method](z, seed, start)
 
 
-def _pca(z: np.ndarray, seed: int) -> np.ndarray:
+def _pca(z: np.ndarray, seed: int, start: str) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     return PCA(2, svd_solver="full").fit_transform(z)
 
 
-def _tsne(z: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(z: np.ndarray, seed: int, start: str) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(z) - 1) / 3)
-    plane = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(z)
+    plane = TSNE(2, perplexity=perplexity, init=start, random_state=seed).fit_transform(z)
     return plane.astype(np.float64)
 
 
-def _umap(z: np.ndarray, seed: int) -> np.ndarray:
+def _umap(z: np.ndarray, seed: int, start: str) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors
 
     # Neighbours found here are exact, and spare the compilation of UMAP's approximate search.

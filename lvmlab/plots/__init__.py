@@ -21,6 +21,7 @@ from lvmlab.plots.images import image_grid, image_rows, image_tiles
 from lvmlab.plots.joints import JointView
 from lvmlab.plots.latents import codes, ellipses, latent_axes, prior_rings
 from lvmlab.plots.lens import lens
+from lvmlab.plots.maps import latent_maps
 from lvmlab.plots.measure import Grid, contributions, entropy
 from lvmlab.plots.states import states
 from lvmlab.plots.style import figure, look, lvm_gap, lvm_n, lvm_p, lvm_q, png
@@ -45,6 +46,7 @@ __all__ = [
     "image_rows",
     "image_tiles",
     "latent_axes",
+    "latent_maps",
     "lens",
     "live",
     "look",

@@ -64,7 +64,8 @@ class WalkPicture:
     """Left a map of codes with the path on it; right strips (or a square), and one place, large.
 
     maps: places (N, 2) by name, the first one linear in z. `first`: one decoded image (1, H, W), or
-    a list with a text. `blend`: with the strip that is straight in x; `density`: with log p(z).
+    a list with a text. `blend`: with the strip that is straight in x; `priors`: names of densities
+    p(z), "" for a nameless one.
     Every `show_...` moves marks only.
     """
 
@@ -75,7 +76,7 @@ class WalkPicture:
         labels: Array | None,
         first: Any,
         blend: bool,
-        density: bool,
+        priors: Sequence[str],
         corners: Sequence[str],
     ) -> None:
         self.picture = style.figure(9.0, 5.15)
@@ -94,7 +95,9 @@ class WalkPicture:
             self._square(first, corners)
         else:
             self._strips(first, blend, corners)
-        self.curve = _Density(self.picture) if density and not self.square else None
+        self.priors = list(priors)
+        curve = priors and not self.square
+        self.curve = _Density(self.picture, priors) if curve else None
 
     def _look(self, first: Any) -> None:
         tile = place(self.picture, RIGHT, 3.55, 1.0, 1.0, "blank")
@@ -169,37 +172,49 @@ class WalkPicture:
             mine = next(m for m in self.marks.values() if m.ax is self.floor)
             mine.dots.set_data(*places.T)
 
-    def show_density(self, nats: Array | None, here: float) -> None:
-        """Log p(z) along the path and at the place that is looked at, nats."""
-        self.density.set_text(f"log p(z) = {number(here, 1)} nats")
+    def show_density(self, nats: Array | None, here: Array) -> None:
+        """Log p(z) of each prior along the path (K, M) and at the place looked at (K,), nats."""
+        self.density.set_text(f"log p(z) = {', '.join(number(v, 1) for v in here)} nats")
         if self.curve is not None and nats is not None:
             self.curve.show(nats)
 
     def name(self, where: str, nearest: str) -> None:
-        """Say where one looks, and which row is nearest."""
-        self.where.set_text(f"Decoded {where}")
+        """Say what is decoded, and which row is nearest."""
+        self.where.set_text(f"Decoded: {where}" if where.startswith("code") else f"Decoded {where}")
         self.what.set_text(shorten(f"nearest: {nearest}", LETTERS, placeholder=" ..."))
 
 
 class _Density:
-    """Log p(z) along the path; its scale moves with it, so the axis says two numbers only."""
+    """Log p(z) along the path; its scale moves with it, so the axis says two numbers only.
 
-    def __init__(self, picture: style.Picture) -> None:
-        self.ax = place(picture, RIGHT, 0.55, WIDE, 0.5)
+    Each prior has a scale of its own: the numbers of the first at the left, of the second right.
+    """
+
+    def __init__(self, picture: style.Picture, priors: Sequence[str]) -> None:
+        self.ax = place(picture, RIGHT, 0.55, WIDE - 0.4 * (len(priors) > 1), 0.5)
         self.ax.set(xlim=(0, 1), ylim=(-0.1, 1.1))
-        ticks(self.ax, x=(0, 0.5, 1), x_labels=("A", "log p(z), nats", "B"), y=())
-        (self.line,) = self.ax.plot([], [], color=style.P, lw=2)
-        side: dict[str, Any] = {"fontsize": 10, "color": style.TICK, "va": "center", "ha": "right"}
-        self.ends = [self.ax.text(-0.015, y, "", **side) for y in (0.0, 1.0)]
-        live(self.line, *self.ends)
+        dashes = ["-", (0, (4, 2)), (0, (1, 1.2))]
+        called = ["line", "dashes", "dots"]
+        words = [f"{n} ({c})" for n, c in zip(priors, called, strict=False) if n]
+        middle = f"log p(z), nats{': ' * bool(words)}{', '.join(words)}"
+        ticks(self.ax, x=(0, 0.5, 1), x_labels=("A", middle, "B"), y=())
+        self.lines = [
+            self.ax.plot([], [], color=style.P, lw=2, ls=dashes[i % 3])[0]
+            for i in range(len(priors))
+        ]
+        look: dict[str, Any] = {"fontsize": 10, "color": style.TICK, "va": "center"}
+        sides = [(-0.015, "right"), (1.015, "left")][: len(priors)]
+        self.ends = [self.ax.text(x, y, "", ha=ha, **look) for x, ha in sides for y in (0.0, 1.0)]
+        live(*self.lines, *self.ends)
 
     def show(self, nats: Array) -> None:
-        low, high = float(nats.min()), float(nats.max())
-        self.line.set_data(
-            np.linspace(0, 1, len(nats)), (nats - low) / max(high - low, 1e-9)
-        )  # fmt: skip
-        for word, value in zip(self.ends, (low, high), strict=True):
-            word.set_text(number(value, 1))
+        """Curves (K, M) of K priors over one path."""
+        way = np.linspace(0, 1, nats.shape[1])
+        low, high = nats.min(1), nats.max(1)
+        for line, values, least, most in zip(self.lines, nats, low, high, strict=True):
+            line.set_data(way, (values - least) / max(most - least, 1e-9))
+        for word, value in zip(self.ends, np.stack([low, high], 1).ravel(), strict=False):
+            word.set_text(number(float(value), 1))
 
 
 def _floor(picture: style.Picture, name: str, at: Array, labels: Array | None) -> Axes:

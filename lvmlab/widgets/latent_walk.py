@@ -33,7 +33,7 @@ def latent_walk(
     labels: ArrayLike | None = None,
     data: ArrayLike | Sequence[str] | None = None,
     encode: Callable[[Array], ArrayLike] | None = None,
-    log_prior: Callable[[Array], ArrayLike] | None = None,
+    log_prior: Callable[[Array], ArrayLike] | Mapping[str, Callable] | None = None,
     maps: Mapping[str, ArrayLike] | None = None,
     corners: int = 2,
     start: Mapping[str, Any] | None = None,
@@ -43,14 +43,15 @@ def latent_walk(
     decode(z) takes (M, D) and returns M images (M, H, W) from 0 to 1, or M texts. `labels` (N,),
     integers from 0 to 9, colour the dots. `data`: images (N, H, W) of the same rows, for the strip
     that is straight in x, or texts, to name the corners; `encode(x)`, images to (M, D), draws that
-    strip's path as dots. `log_prior(z)` (M,), nats: its curve along the path. `maps`: more
-    places (N, 2) of the rows by name, as from `diagnostics.planar_map`; the first map is the plane
-    itself when D is 2, else the first two principal axes. On other maps a point of the path lies
-    where its nearest row lies.
+    strip's path as dots. `log_prior(z)` (M,), nats: its curve along the path; or several by name,
+    the joint's own first, as from `diagnostics.log_prior`. `maps`: more places (N, 2) of the rows
+    by name, as from `diagnostics.planar_map`; the first map is the plane itself when D is 2, else
+    the first two principal axes. On other maps a point of the path lies where its nearest row lies.
 
     Controls: `A` to `D` are rows, `t` (and `s`) where on the path (square) to look, `map`; in the
     picture corners can be dragged, and any place pressed to decode what is there: the place itself
-    in the plane, else the nearest row. `start` sets controls by name. Raises `ValueError` for
+    on the first map (off the principal axes the mean of z), the code of the row nearest to it on
+    the others, which have no way back. `start` sets controls by name. Raises `ValueError` for
     arrays that do not fit, and for texts with four corners.
     """
     walk = Walk(_floor(z, labels, data, maps), decode, encode, log_prior, corners)
@@ -72,6 +73,19 @@ class Floor:
     """(D, 2), what makes the first map of z less its middle; the identity in the plane."""
     middle: Array
 
+    def on(self, map: str, z: Array) -> Array:
+        """Places (M, 2) of z (M, D) on a map."""
+        if map == next(iter(self.maps)):
+            return (z - self.middle) @ self.axes
+        return self.maps[map][_nearest(self.z, z)]
+
+    def back(self, map: str, at: Array) -> tuple[Array, str]:
+        """The code (D,) of a place (2,) on a map, and what it is called."""
+        if map == next(iter(self.maps)):
+            return self.middle + at @ self.axes.T, "here"
+        row = int(_nearest(self.maps[map], at[None])[0])
+        return self.z[row], f"code of row {row}"
+
 
 class Walk:
     """What happens behind the panel: the path, what was pressed, and corners that are dragged."""
@@ -84,9 +98,11 @@ class Walk:
                 f"corners: expected 2, or 4, and as many rows of z, got {corners} and "
                 f"{len(floor.z)} rows"
             )
-        self.floor, self.decode, self.encode, self.log_prior = floor, decode, encode, log_prior
+        self.floor, self.decode, self.encode = floor, decode, encode
+        self.priors = log_prior if isinstance(log_prior, Mapping) else {"": log_prior}
+        self.priors = {name: nats for name, nats in self.priors.items() if nats is not None}
         self.names = CORNERS[:corners]
-        self.pressed: Array | None = None
+        self.pressed: tuple[Array, str] | None = None
         first = _decoded(decode, floor.z[:1])
         if isinstance(first, list) and corners == 4:
             raise ValueError("corners: texts walk between 2 corners, got 4")
@@ -96,7 +112,7 @@ class Walk:
         strips = floor.data is not None and not wordy and corners == 2
         with style.style():
             self.view = WalkPicture(
-                floor.maps, floor.labels, first, strips, log_prior is not None, self.names
+                floor.maps, floor.labels, first, strips, list(self.priors), self.names
             )
         self.straight_in_x = strips
         self.pointer = Pointer(self.view.picture, anywhere=True)
@@ -125,28 +141,39 @@ class Walk:
         """Draw the path between the rows, and what decodes on it; the sentence that tells it."""
         ends = self.floor.z[[rows[name] for name in self.names]]
         path = self._path(ends)
-        here = _between(ends, s, t) if self.pressed is None else self.pressed
+        here, where = self.pressed or (_between(ends, s, t), "on the path")
         decoded = _decoded(self.decode, np.concatenate([path, here[None]]))
-        self.view.show_map(map, self._on(map, path), self._on(map, here[None])[0])
-        self.pointer.mark(self.view.floor, self._on(map, ends))
+        self.view.show_map(map, self.floor.on(map, path), self.floor.on(map, here[None])[0])
+        self.pointer.mark(self.view.floor, self.floor.on(map, ends))
         self.view.show_decoded(decoded[:-1], decoded[-1])
         if self.straight_in_x:
             self._show_blend(map, rows)
         said = f"{', '.join(f'{name} row {rows[name]}' for name in self.names)}; "
-        said += "pressed" if self.pressed is not None else f"t = {t:.2f}"
-        if self.log_prior is not None:
-            nats = _nats(self.log_prior, np.concatenate([path, here[None]]))
-            worst = min(nats[0], nats[len(path) - 1])
-            self.view.show_density(nats[: len(path)] if len(self.names) == 2 else None, nats[-1])
-            said += f", log p(z) = {nats[-1]:.1f} nats, at the worse end {worst:.1f}"
+        said += f"t = {t:.2f}" if self.pressed is None else "pressed"
+        said += f", the {where}" if where.startswith("code") else ""
+        said += self._show_density(path, here)
         nearest = int(_nearest(self.floor.z, here[None])[0])
         named = f"row {nearest}"
         if self.floor.labels is not None:
             named += f", class {self.floor.labels[nearest]}"
         if isinstance(self.floor.data, list):
             named += f": {self.floor.data[nearest]}"
-        self.view.name("here" if self.pressed is not None else "on the path", named)
+        self.view.name(where, named)
         return f"{said}; nearest {named}."
+
+    def _show_density(self, path: Array, here: Array) -> str:
+        places = np.concatenate([path, here[None]])
+        found = {name: _nats(nats, places) for name, nats in self.priors.items()}
+        if not found:
+            return ""
+        along = np.stack(list(found.values()))
+        self.view.show_density(along[:, :-1] if len(self.names) == 2 else None, along[:, -1])
+        said = ""
+        for name, nats in found.items():
+            worst = min(nats[0], nats[len(path) - 1])
+            of = f" of {name}" if name else ""
+            said += f", log p(z){of} = {nats[-1]:.1f} nats, at the worse end {worst:.1f}"
+        return said
 
     def _show_blend(self, map: str, rows: Mapping[str, int]) -> None:
         ends = self.floor.data[[rows[name] for name in self.names]]
@@ -154,7 +181,7 @@ class Walk:
         blend = (1 - way) * ends[0] + way * ends[1]
         dots = None
         if self.encode is not None:
-            dots = self._on(map, np.asarray(self.encode(blend), dtype=float))
+            dots = self.floor.on(map, np.asarray(self.encode(blend), dtype=float))
         self.view.show_blend(blend, dots)
 
     def _path(self, ends: Array) -> Array:
@@ -163,26 +190,19 @@ class Walk:
         sides = np.linspace(0, 1, ACROSS)
         return np.stack([_between(ends, s, t) for s in sides for t in sides])
 
-    def _on(self, map: str, z: Array) -> Array:
-        """Places (M, 2) of z (M, D) on a map."""
-        if map == next(iter(self.floor.maps)):
-            return (z - self.floor.middle) @ self.floor.axes
-        return self.floor.maps[map][_nearest(self.floor.z, z)]
-
     # ------------------------------------------------------------------ what the pointer does
     def touched(self, touch: Touch) -> None:
         """Move a corner to the nearest row, or decode the place that is pressed."""
         if touch.axes is not self.view.floor or touch.at is None or self.panel is None:
             return
         map = self.controls["map"].value
-        row = int(_nearest(self.floor.maps[map], np.asarray(touch.at)[None])[0])
         if touch.target >= 0:
+            row = int(_nearest(self.floor.maps[map], np.asarray(touch.at)[None])[0])
             self.controls[self.names[touch.target]].value = row
             return
         if touch.kind == "up":
             return
-        plane = self.floor.z.shape[1] == 2 and map == next(iter(self.floor.maps))
-        self.pressed = np.asarray(touch.at) if plane else self.floor.z[row]
+        self.pressed = self.floor.back(map, np.asarray(touch.at))
         self.panel.update()
 
 
@@ -244,6 +264,7 @@ def _floor(
     if codes.shape[1] > 2:
         middle = codes.mean(0)
         axes = np.linalg.svd(codes - middle, full_matrices=False)[2][:2].T
+        axes = axes * np.sign(axes[abs(axes).argmax(0), range(2)])  # the signs of scikit-learn
     first = "the plane" if codes.shape[1] == 2 else "PCA"
     places = {first: (codes - middle) @ axes}
     for name, given in (maps or {}).items():

@@ -90,7 +90,8 @@ class Pointer(anywidget.AnyWidget):
             raise ValueError(f"target: expected -1 to {len(self.targets) - 1}, got {target}")
         pixel: Any = self.picture.transFigure.transform((x, y))
         if kind == "down":
-            under = [ax for ax in self.picture.axes if ax.axison and ax.patch.contains_point(pixel)]
+            shown = [ax for ax in self.picture.axes if ax.axison and ax.get_visible()]
+            under = [ax for ax in shown if ax.patch.contains_point(pixel)]
             below = max(under, key=lambda ax: ax.get_zorder(), default=None)
             self._pressed = below if target < 0 else self._marked  # a mark may lie on the frame
         at = None
