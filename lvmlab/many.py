@@ -132,7 +132,7 @@ class _Group:
         self.weights = {n: v.detach().requires_grad_() for n, v in weights.items() if n in trains}
         self.fixed = {n: v.detach() for n, v in weights.items() if n not in trains}
         self.fused = device.type in ("cpu", "cuda")
-        self.model = models[0]
+        self.model, self.places = models[0], _places(models[0])
         self.shapes: dict[Any, list[torch.Size]] = {}
         self.waiting: list[tuple[Tensor, dict[str, Tensor]]] = []
 
@@ -152,8 +152,10 @@ class _Group:
         ]
 
         def one(weights: Batch, buffers: Batch, batch: Batch, supply: list[Tensor]) -> Any:
-            state = (weights, buffers)
-            return torch.func.functional_call(self.model, state, (batch, supply, given))
+            held = weights | buffers
+            state = {place: held[name] for place, name in self.places.items()}
+            inputs = (batch, supply, given)
+            return torch.func.functional_call(self.model, state, inputs, tie_weights=False)
 
         every = torch.vmap(one, in_dims=(0, 0, 0, 0), randomness="different")
         return every(self.weights | self.fixed, self.buffers, batch, supply)
@@ -220,6 +222,22 @@ class _Group:
                 joint.validate = True
             trained.history.outcome = f"finished after {steps} steps, {len(self.seeds)} together"
         return self.trained
+
+
+def _places(model: nn.Module) -> dict[str, str]:
+    """Every place of a weight or buffer, each module once, and the name of what is there.
+
+    p and q may share a module (a VampPrior's encoder) or a weight: `torch.func.functional_call`
+    follows tied weights by all names that a module has, and then fails where the module is one.
+    """
+    first: dict[int, str] = {}
+    found = {}
+    for prefix, module in model.named_modules():
+        once: dict[str, Any] = {"recurse": False, "remove_duplicate": False}
+        for values in (module.named_parameters, module.named_buffers):
+            for name, value in values(prefix, **once):
+                found[name] = first.setdefault(id(value), name)
+    return found
 
 
 class _Best:

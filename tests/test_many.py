@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lvmlab import Batches, Joint, amim, elbo, mim, noise
-from lvmlab.conditionals import Components, Gaussian, Proportions, StandardNormal
+from lvmlab.conditionals import Components, Gaussian, Proportions, StandardNormal, VampPrior
 from lvmlab.many import fit_many
 from lvmlab.networks import MLP
 from lvmlab.objectives import marginal_likelihood
@@ -31,7 +31,7 @@ def weights(trained):
     )
 
 
-def alone(seed, objective, steps, lr=1e-2):
+def alone(seed, objective, steps, lr=1e-2, make=make):
     """The same run written out, without vmap: weights at the end."""
     torch.manual_seed(seed)
     p, q = make(seed)
@@ -60,6 +60,29 @@ def test_each_seed_ends_where_it_would_alone(objective):
         assert (weights(trained) - expected).abs().max() < 1e-5
         assert trained.history["loss"] == pytest.approx(losses, abs=1e-4)
     assert (weights(together[0]) - weights(together[1])).abs().max() > 0.1
+
+
+def vamp(seed):
+    """The encoder is one module in p and in q."""
+    encoder = Gaussian(MLP(2, 8, 4), floor=0.1)
+    p = Joint("p", {"z": VampPrior(encoder, X[:3]), "x|z": Gaussian(MLP(2, 8, 4), floor=0.1)})
+    return p, Joint("q", {"x": None, "z|x": encoder})
+
+
+def tied(seed):
+    """The first weight of both networks is one tensor in two modules."""
+    p, q = make(seed)
+    q.factors["z|x"].network.layers[0].weight = p.factors["x|z"].network.layers[0].weight
+    return p, q
+
+
+@pytest.mark.parametrize("joints", [vamp, tied])
+def test_what_p_and_q_share_is_trained_as_one(joints):
+    together = fit_many(joints, [2, 7], batches, elbo, steps=10, lr=1e-2)
+    for trained in together:
+        expected, losses = alone(trained.seed, elbo, 10, make=joints)
+        assert (weights(trained) - expected).abs().max() < 1e-5
+        assert trained.history["loss"] == pytest.approx(losses, abs=1e-4)
 
 
 def test_joints_without_gaussian_noise_train_too():
