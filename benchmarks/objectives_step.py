@@ -42,7 +42,8 @@ def vae(objective: Objective, marginal: bool = True) -> Step:
     )
     p = Joint("p", {"z": StandardNormal(LATENTS), "x|z": decoder})
     q = Joint("q", {"x": density, "z|x": encoder})
-    return descend(objective, p, q, _adam(p, q))
+    own = [objective] if isinstance(objective, nn.Module) else []
+    return descend(objective, p, q, _adam(p, q, *own))
 
 
 def categories(objective: Objective | None) -> Step:
@@ -69,6 +70,10 @@ def steps() -> dict[str, Step]:
         "mixture_cross_entropy": vae(say.mixture_cross_entropy),
         "symmetric_kl": vae(say.symmetric_kl, marginal=False),
         "wasserstein": vae(partial(say.wasserstein, over=None)),
+        "criticised, self critic": vae(say.criticised(say.SelfCritic())),
+        "criticised, neural critic": vae(
+            say.criticised(say.NeuralCritic(MLP(COLUMNS, 64, 64, LATENTS)))
+        ),
         "marginal_likelihood, 10 values": categories(say.marginal_likelihood),
         "complete_likelihood, pairs given": categories(say.complete_likelihood),
         "match, then complete_likelihood": categories(None),
@@ -86,8 +91,8 @@ def ratios(turns: int = TURNS) -> list[Ratio]:
     return [ratio(times, name, PLAIN) for name in times if name != PLAIN]
 
 
-def _adam(*joints: Joint) -> torch.optim.Adam:
-    return torch.optim.Adam(nn.ModuleList(joints).parameters(), lr=1e-3)
+def _adam(*modules: nn.Module) -> torch.optim.Adam:
+    return torch.optim.Adam(nn.ModuleList(modules).parameters(), lr=1e-3)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,30 @@ def test_self_critic_is_density():
     assert expected_score(literal, 3) < -math.log(3)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 7e-3])
+def test_a_gaussian_self_critic_is_the_table_of_log_densities(scale):
+    """Also in single precision, where a matrix product would lose digits at small scales."""
+    torch.manual_seed(0)
+    mean = 2 * torch.randn(6, 3)
+    wide = scale * (1 + torch.rand(6, 3))
+    exact = Independent(Normal(mean, wide), 1)
+    z = exact.sample()
+    z[0] = z[1]
+    expected = torch.stack([exact.log_prob(one.expand(6, 3)) for one in z], 1)
+    for kind, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
+        here = Independent(Normal(mean.to(kind), wide.to(kind)), 1)
+        found = SelfCritic().scores(Draw({"z": z.to(kind)}, {}, {"z|x": here}), ["x"], ["z"])
+        assert found.dtype == kind
+        torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+    parts = [v.clone().requires_grad_() for v in (z, mean, wide)]
+    here = Independent(Normal(*parts[1:]), 1)
+    own = SelfCritic().scores(Draw({"z": parts[0]}, {}, {"z|x": here}), ["x"], ["z"])
+    slopes = torch.autograd.grad(infonce(own).sum(), parts)
+    by_rows = torch.stack([here.log_prob(one.expand(6, 3)) for one in parts[0]], 1)
+    for a, b in zip(slopes, torch.autograd.grad(infonce(by_rows).sum(), parts), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
 def test_infonce_collapse():
     scores = torch.full((5, 5), 0.7)
     for choose in ("x", "z", "both"):

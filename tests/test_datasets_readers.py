@@ -212,6 +212,8 @@ def test_area_averaging_is_the_mean_over_the_area():
     x = images.area_averaged(packed, 28, chunk=2)
     np.testing.assert_allclose(x[:, 0].numpy(), fine.mean((2, 4)), atol=1e-6)
     np.testing.assert_allclose(images.averaging_matrix(105, 28).sum(1).numpy(), 1, rtol=1e-6)
+    full = images.area_averaged(np.packbits(np.ones((1, 105 * 105), np.uint8), 1), 28)
+    assert full.max() <= 1 and full.min() > 1 - 1e-6  # a grey level is a chance
 
 
 def test_ag_news_from_the_original_csv(put):

@@ -34,8 +34,8 @@ HVAE = {"sets": {"digits": {"rows": 40, "points": 20, "latents": (3, 2), "width"
                             "systems": ("convHVAE (S)", "PixelHVAE (VP)")}}}  # fmt: skip
 CRITICS = {"sets": {"digits": {"rows": 40, "points": 20, "latent": 2, "width": 4, "kernels": (3, 3),
                                "maps": 1, "blocks": 1, "features": 6, "refinements": 2, "most": 2,
-                               "batch": 10, "lr": 1e-2, "steps": 4, "every": 1, "patience": 4,
-                               "plateau": 1, "samples": 2, "turns": 2,
+                               "batch": 10, "lr": 1e-2, "head": 2, "steps": 4, "every": 1,
+                               "patience": 4, "plateau": 1, "samples": 2, "turns": 2,
                                "methods": ("VAE", "SA-VAE", "Skip-VAE", "Lagging-VAE",
                                            "self critic", "hybrid critic",
                                            "neural critic")}}}  # fmt: skip

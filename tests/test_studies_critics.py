@@ -18,8 +18,8 @@ from lvmlab.studies import critic_runs, critics, hierarchies, hierarchy_runs
 
 CRITICS = SimpleNamespace(
     rows=40, points=20, latent=2, width=4, kernels=(3, 3, 3), maps=1, blocks=1, features=6,
-    refinements=2, most=3, batch=10, lr=1e-2, steps=4, every=2, patience=4, plateau=1, samples=3,
-    turns=2,
+    refinements=2, most=3, batch=10, lr=1e-2, head=3, steps=4, every=2, patience=4, plateau=1,
+    samples=3, turns=2,
 )  # fmt: skip
 HVAE = SimpleNamespace(
     rows=40, points=20, latents=(3, 2), width=6, channels=4, layers=2, pseudo=5, batch=20, lr=1e-2,
@@ -85,6 +85,27 @@ def test_all_methods_begin_with_the_same_encoder_and_decoder():
     assert not torch.equal(weights(critic_runs.begun("VAE", CRITICS, SHAPE, 1)[1]), weights(q))
     with pytest.raises(ValueError, match=r"method must be one of VAE, .*got 'GAN'"):
         critic_runs.begun("GAN", CRITICS, SHAPE, 0)
+
+
+def test_a_head_start_teaches_the_decoder_alone(data):
+    size = SimpleNamespace(**vars(CRITICS) | {"head": 30})
+    p, q = critic_runs.begun("VAE", size, SHAPE, 0)
+    before = weights(p), weights(q)
+    torch.manual_seed(9)
+    state = torch.random.get_rng_state()
+    critic_runs.head_start(p, size, data, 0)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (weights(p) != before[0]).any() and torch.equal(weights(q), before[1])
+    x, z = data.train["x"].round(), torch.randn(40, 2)
+    new, _ = critic_runs.begun("VAE", size, SHAPE, 0)
+    with torch.no_grad():
+        costs = [-one.score({"x": x, "z": z}).nats(["x"]).mean() for one in (new, p)]
+    assert costs[1] < costs[0] - 1
+    given = critic_runs.made("VAE", size, data, 0, new.state_dict())[0]
+    again = critic_runs.made("VAE", size, data, 0)[0]
+    assert torch.equal(weights(given), weights(new)) and torch.equal(weights(again), weights(p))
+    none = SimpleNamespace(**vars(CRITICS) | {"head": 0})
+    assert torch.equal(weights(critic_runs.made("VAE", none, data, 0)[0]), before[0])
 
 
 def test_each_method_descends_what_it_says(data):

@@ -141,7 +141,7 @@ def area_averaged(packed: np.ndarray, side: int, chunk: int = 1024) -> torch.Ten
         bits = np.unpackbits(packed[start : start + chunk], axis=1, count=original**2)
         images = torch.from_numpy(bits).float().view(-1, original, original)
         out[start : start + chunk, 0] = average @ (images @ average.T)
-    return out
+    return out.clamp_(0, 1)  # sums of weights may round to a little more than 1
 
 
 def averaging_matrix(original: int, side: int) -> torch.Tensor:

@@ -17,6 +17,7 @@ from lvmlab.diagnostics.estimators import (
     GaussianPairs,
     estimator_curves,
     gaussian_pairs,
+    infonce_readings,
     information_estimates,
 )
 from lvmlab.diagnostics.identifiability import MCC, mcc, rdc
@@ -91,6 +92,7 @@ __all__ = [
     "greedy_assignment",
     "hungarian_accuracy",
     "importance_weighted_nll",
+    "infonce_readings",
     "information_estimates",
     "judge",
     "kl_divergence",

@@ -151,3 +151,38 @@ def estimator_curves(
         "minibatch": minibatch,
         "ksg": neighbours,
     }
+
+
+def infonce_readings(
+    information: float,
+    sizes: Sequence[int],
+    sharpness: float = 1.0,
+    samples: int = 1024,
+    seeds: int = 5,
+) -> np.ndarray:
+    """Read Gaussian pairs of a known information by InfoNCE among K candidates, (S, K) in nats.
+
+    The critic scores log f = `sharpness` times log q(z|x) of the pairs' own posterior: 1 is the
+    best critic, 0 a constant one, and every other stays below the information and log K on average.
+    Each seed reads the same `samples` pairs for every K of `sizes`, in samples / K groups. Raises
+    `ValueError` as `gaussian_pairs` does, for a K below 2 or above `samples`, and for a sharpness
+    that is negative or not finite.
+    """
+    arrays.whole_number("seeds", seeds, 1)
+    if not sizes or min(sizes) < 2 or max(sizes) > samples:
+        raise ValueError(f"sizes must be numbers from 2 to {samples} candidates, got {sizes}")
+    if not 0 <= sharpness < math.inf:
+        raise ValueError(f"sharpness must be a number, 0 or more, got {sharpness}: try 1.0")
+    found = np.empty((seeds, len(sizes)))
+    for seed in range(seeds):
+        _, z, mean, scale = gaussian_pairs(information, samples, 1, seed)
+        code, centre = ((v / scale)[:, 0].astype(np.float32) for v in (z, mean))
+        for column, size in enumerate(sizes):
+            rows = samples // size * size
+            a, b = code[:rows].reshape(-1, 1, size), centre[:rows].reshape(-1, size, 1)
+            score = -0.5 * sharpness * (a - b) ** 2  # candidates x are axis 1
+            peak = score.max(1, keepdims=True)
+            total = np.log(np.exp(score - peak).sum(1)) + peak[:, 0]
+            true = np.diagonal(score, axis1=1, axis2=2)
+            found[seed, column] = (true - total).mean() + math.log(size)
+    return found

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 from torch.nn import functional as F
 
 from lvmlab.joint import Batch, Draw, Evaluation, Joint, parents_of, variable_of
 from lvmlab.objectives.elbo import bound_of
 
 Network = Callable[..., Tensor]
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Critic(nn.Module):
@@ -83,6 +85,9 @@ class SelfCritic(Critic):
     def _table(self, text: str, pairs: Draw, variable: str) -> Tensor:
         """Each value (rows) under each of the distributions (columns)."""
         values, here = pairs.values[variable], pairs.distributions[text]
+        normal = getattr(here, "base_dist", None)
+        if isinstance(normal, Normal) and values.ndim == 2 and normal.loc.shape == values.shape:
+            return _gaussian_table(values, normal)
         why: Exception | None = None
         try:
             table = here.log_prob(values.unsqueeze(1))
@@ -94,6 +99,17 @@ class SelfCritic(Critic):
                 "distribution of another: use a NeuralCritic"
             ) from why
         return table
+
+
+def _gaussian_table(values: Tensor, normal: Normal) -> Tensor:
+    """Each value (rows) under each normal (columns), nats.
+
+    By differences: a matrix product would cancel digits where scales are small. What belongs to a
+    distribution alone is computed once.
+    """
+    apart = (values.unsqueeze(1) - normal.loc) * normal.scale.reciprocal()
+    own = normal.scale.log().sum(-1) + values.shape[-1] * HALF_LOG_TWO_PI
+    return -0.5 * torch.linalg.vecdot(apart, apart) - own
 
 
 class NeuralCritic(Critic):
@@ -187,12 +203,11 @@ def infonce(scores: Tensor, choose: str = "x") -> Tensor:
             "a critic finds the true pair among others, but the batch holds one row: take batches "
             "of 2 or more, and drop_last=True where the last one is smaller"
         )
-    chance = math.log(len(scores))
-    found = {axis: scores.diagonal() - scores.logsumexp(axis) + chance for axis in (0, 1)}
-    bounds = {"x": found[0], "z": found[1], "both": (found[0] + found[1]) / 2}
-    if choose not in bounds:
+    axes = {"x": (0,), "z": (1,), "both": (0, 1)}
+    if choose not in axes:
         raise ValueError(f'choose must be "x", "z" or "both", got {choose!r}')
-    return bounds[choose]
+    others = sum(scores.logsumexp(axis) for axis in axes[choose]) / len(axes[choose])
+    return scores.diagonal() - others + math.log(len(scores))
 
 
 class InfoNCE(nn.Module):

@@ -23,27 +23,27 @@ SHARES = (0, 25, 50, 75, 100)  # percent of the training at which information is
 # fmt: off
 _ALL = ("VAE", "VAE annealed", "VAE beta = 0.5", "SA-VAE", "Skip-VAE", "Lagging-VAE", *CRITICS)
 _FEW = ("VAE", "Lagging-VAE", *CRITICS)
-_DIGITS = {"rows": 1257, "points": 360, "latent": 8, "width": 16, "kernels": (5, 3, 3, 3, 3),
-           "maps": 2, "blocks": 2, "features": 64, "refinements": 5, "most": 30, "batch": 50,
-           "lr": 1e-3, "steps": 600, "every": 25, "patience": 24, "plateau": 4, "samples": 500,
-           "turns": 12, "methods": _ALL}
+_DIGITS = {"rows": 1257, "points": 360, "latent": 2, "width": 16, "kernels": (7, 3, 3, 3, 3),
+           "maps": 1, "blocks": 2, "features": 64, "refinements": 5, "most": 30, "batch": 50,
+           "lr": 1e-3, "head": 600, "steps": 300, "every": 25, "patience": 12, "plateau": 4,
+           "samples": 500, "turns": 12, "methods": _ALL}
 _IMAGES = {"rows": 5000, "points": 500, "latent": 16, "width": 32, "kernels": (7,) + (3,) * 7,
            "maps": 1, "blocks": 3, "features": 128, "refinements": 5, "most": 20, "batch": 50,
-           "lr": 1e-3, "steps": 300, "every": 50, "patience": 8, "plateau": 4, "samples": 50,
-           "turns": 12, "methods": _FEW}
+           "lr": 1e-3, "head": 0, "steps": 300, "every": 50, "patience": 8, "plateau": 4,
+           "samples": 50, "turns": 12, "methods": _FEW}
 _PAPER = _IMAGES | {"rows": 50_000, "points": 10_000, "latent": 32, "width": 64, "kernels": KERNELS,
                     "maps": 4, "features": 512, "refinements": 20, "most": 100, "steps": 200_000,
                     "every": 500, "patience": 40, "plateau": 2, "samples": 500, "turns": 50,
                     "methods": _ALL}
 _SMOKE = _DIGITS | {"rows": 128, "points": 60, "latent": 3, "width": 4, "kernels": (3, 3, 3),
                     "maps": 1, "blocks": 1, "features": 8, "refinements": 2, "most": 3,
-                    "batch": 20, "lr": 3e-3, "steps": 8, "every": 2, "patience": 4, "samples": 4,
-                    "turns": 3}
+                    "batch": 20, "lr": 3e-3, "head": 4, "steps": 8, "every": 2, "patience": 4,
+                    "samples": 4, "turns": 3}
 
 # sets: those at hand are run; rows and points: training rows, and validation and test rows, at
-# most; every: steps between two looks at validation rows, patience and plateau in looks; most: of
-# Lagging-VAE's inner loop; minutes: all seeds of all sets on one core, those of paper size reckoned
-# from the time of a step
+# most; head: steps of the decoder alone before; every: steps between two looks at validation rows,
+# patience and plateau in looks; most: of Lagging-VAE's inner loop; minutes: all seeds of all sets
+# on one core, those of paper size reckoned from the time of a step
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     OMNIGLOT: {
         "smoke": {"seeds": 2, "minutes": 0.4, "sets": {"digits": _SMOKE}},

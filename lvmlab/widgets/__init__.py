@@ -3,8 +3,10 @@
 from lvmlab.widgets.assignment_theatre import assignment_states, assignment_theatre
 from lvmlab.widgets.collapse_dial import collapse_dial, collapse_states
 from lvmlab.widgets.component_life import LifeRecording, component_life, component_states
+from lvmlab.widgets.critic_panel import critic_panel
 from lvmlab.widgets.dial_films import DialRecording
 from lvmlab.widgets.estimator_panel import estimator_panel, estimator_states
+from lvmlab.widgets.guess_the_pair import guess_the_pair
 from lvmlab.widgets.joint_lens import joint_lens
 from lvmlab.widgets.knowledge_switches import (
     KnowledgeRecording,
@@ -47,10 +49,12 @@ __all__ = [
     "collapse_states",
     "component_life",
     "component_states",
+    "critic_panel",
     "encoder_lens",
     "encoder_states",
     "estimator_panel",
     "estimator_states",
+    "guess_the_pair",
     "joint_lens",
     "knowledge_states",
     "knowledge_switches",
