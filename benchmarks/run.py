@@ -26,6 +26,7 @@ TABLES = {
     "assignment": "Assignment, batches of 64",
     "mixture_step": "GM-WAE on MNIST: batches of 100, ten components",
     "identifiable_step": "iVAE and VaDE on five mixed sources, batches of 256",
+    "sentence_step": "SentenceMIM at the size of the Penn Treebank, batches of 20",
     "sampling": "Drawing texts from the language model",
     "pixel_sampling": "Drawing images pixel by pixel",
     "report_time": "The collapse report",

@@ -20,6 +20,7 @@ from lvmlab.objectives import joint_entropy as joint_entropy
 from lvmlab.objectives import marginal_likelihood as marginal_likelihood
 from lvmlab.objectives import mim as mim
 from lvmlab.objectives import mixture_cross_entropy as mixture_cross_entropy
+from lvmlab.objectives import sentence_mim as sentence_mim
 from lvmlab.objectives import summed_elbo as summed_elbo
 from lvmlab.objectives import symmetric_kl as symmetric_kl
 from lvmlab.objectives import wasserstein as wasserstein

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent / "lvmlab"
-WHAT_THEY_ARE = {"networks", "distributions", "conditionals", "language", "pixels"}
+WHAT_THEY_ARE = {"networks", "distributions", "conditionals", "language", "decoding", "pixels"}
 WHAT_THEY_ARE |= {"flows", "models"}
 WHAT_WE_ASK = {"joint", "objectives", "steps", "train", "diagnostics"}
 WHAT_WE_ASK |= {"batches", "checkpoint", "history", "lagging", "many", "resuming"}

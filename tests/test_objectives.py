@@ -18,6 +18,7 @@ from lvmlab import (
     exact_posterior,
     importance_weighted,
     marginal_likelihood,
+    sentence_mim,
     summed_elbo,
     weighted,
 )
@@ -145,6 +146,19 @@ def check_criticised(oracle):
         assert abs(bounds.mean() - information) < 4.5 * bounds.std() / math.sqrt(200) + 1e-9
 
 
+def check_sentence_mim(oracle):
+    """Its terms are those of the bound, drawn alike, put together another way."""
+    torch.manual_seed(1)
+    plain = elbo(oracle.p, oracle.q, oracle.batch)
+    torch.manual_seed(1)
+    here = sentence_mim(oracle.p, oracle.q, oracle.batch)
+    rate = here.terms["latent_nll"] - here.terms["encoder_nll"]
+    torch.testing.assert_close(rate, plain.terms["rate"])
+    torch.testing.assert_close(here.terms["distortion"], plain.terms["distortion"])
+    halves = (here.terms["latent_nll"] + here.terms["encoder_nll"]) / 2
+    torch.testing.assert_close(here.loss, (plain.terms["distortion"] + halves).mean())
+
+
 CHECKS = [
     check_marginal,
     check_elbo,
@@ -155,6 +169,7 @@ CHECKS = [
     check_weighted,
     check_annealed,
     check_criticised,
+    check_sentence_mim,
 ]
 
 

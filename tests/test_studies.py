@@ -14,7 +14,17 @@ from lvmlab import Joint, amim, studies
 from lvmlab.conditionals import Gaussian, StandardNormal
 from lvmlab.diagnostics import ksg_ceiling
 from lvmlab.models import MixtureOfNormals
-from lvmlab.studies import compare, export, knowledge, ledger, mim, mim_1d, mim_runs, provenance
+from lvmlab.studies import (
+    compare,
+    export,
+    knowledge,
+    ledger,
+    mim,
+    mim_1d,
+    mim_runs,
+    provenance,
+    sentences,
+)
 from lvmlab.studies.compare import Claim
 from lvmlab.studies.ledger import Cell, Record
 from lvmlab.studies.text_runs import Recipe
@@ -39,6 +49,7 @@ CRITICS = {"sets": {"digits": {"rows": 40, "points": 20, "latent": 2, "width": 4
                                "methods": ("VAE", "SA-VAE", "Skip-VAE", "Lagging-VAE",
                                            "self critic", "hybrid critic",
                                            "neural critic")}}}  # fmt: skip
+SENTENCES = {"sets": {"docstrings": sentences._SMOKE | {"epochs": 1, "points": 20}}}
 TINY = {
     "collapse-2d": {"widths": (5,), "epochs": 1, "points": 80},
     "entropy-regulariser-2d": {"widths": (5,), "epochs": 1, "points": 80},
@@ -70,10 +81,16 @@ TINY = {
     "tzk-toy": {"rows": 100, "batch": 20, "flow_steps": 2, "kind_steps": 2, "points": 9},
     "tzk-images": {"sets": {"digits": knowledge._SMOKE | {"rows": 30, "points": 20, "batch": 10,
                                                           "flow_steps": 2, "kind_steps": 2}}},
+    "sentences-ptb": SENTENCES, "sentences-histograms": SENTENCES | {"pairs": 12},
+    "sentences-melbo-size": SENTENCES | {"trials": 3},
+    "sentences-qa": {"sets": {"docstrings": sentences._SMOKE | {"epochs": 1, "points": 20,
+                                                                "others": 2, "blanks": 0.2}}},
+    "critics-text": {"sets": {"docstrings": sentences._LSTM_SMOKE | {"points": 20}}},
 }  # fmt: skip
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
 FEWER |= {"collike-recipe": 4, "ica-grid": 5, "tzk-images": 3}
 FEWER |= {"critics-omniglot": 5, "critics-cost": 5, "critics-information": 5}
+FEWER |= {"critics-text": 5}
 
 
 @pytest.fixture(autouse=True)

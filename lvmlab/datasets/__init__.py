@@ -2,17 +2,17 @@
 
 `load(name)` gives a `Dataset`; `toys` holds mixtures whose entropy is known; `sources` mixes
 sources that a model shall find again; `files` reads your arrays, images, texts and tables;
-`status()` says what is on this machine.
+`words` cuts texts to sentences and numbers their words; `status()` says what is on this machine.
 """
 
 import difflib
 from collections.abc import Callable, Iterable
 
-from lvmlab.datasets import catalogue, files, images, sources, texts, toys, where
+from lvmlab.datasets import catalogue, files, images, sources, texts, toys, where, words
 from lvmlab.datasets.catalogue import at_hand, names, status
 from lvmlab.datasets.dataset import Dataset
 
-__all__ = ["Dataset", "at_hand", "files", "load", "names", "sources", "status", "toys"]
+__all__ = ["Dataset", "at_hand", "files", "load", "names", "sources", "status", "toys", "words"]
 
 _PACKAGED: dict[str, Callable[..., Dataset]] = {
     "digits": images.digits,

@@ -34,6 +34,11 @@ from lvmlab.models.refined import Refined as Refined
 from lvmlab.models.relaxed import autoencoder as autoencoder
 from lvmlab.models.relaxed import relaxed_vq as relaxed_vq
 from lvmlab.models.relaxed import unit_codes as unit_codes
+from lvmlab.models.sentences import at_the_mean as at_the_mean
+from lvmlab.models.sentences import refined_sentences as refined_sentences
+from lvmlab.models.sentences import sentence_gru as sentence_gru
+from lvmlab.models.sentences import sentence_lstm as sentence_lstm
+from lvmlab.models.sentences import with_lengths as with_lengths
 from lvmlab.models.strong import strong_vae as strong_vae
 from lvmlab.models.text import text_categories as text_categories
 from lvmlab.models.unigrams import Unigrams as Unigrams

@@ -59,6 +59,17 @@ class Transformer(nn.Module):
             x = block(x)
         return self.norm(x)
 
+    def begin(self, context: Tensor) -> tuple[Tensor, ...]:
+        """What `step` remembers before the first token: nothing was read."""
+        return (context.new_empty(len(context), 0, dtype=torch.long),)
+
+    def step(
+        self, token: Tensor, context: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The hidden state (B, width) after one more token (B,), and the state to go on from."""
+        read = torch.cat([state[0], token[:, None]], 1)
+        return self(read, context)[:, -1], (read,)
+
 
 class _Block(nn.Module):
     """Attention to the past, then a layer of its own for every position, each added on."""

@@ -30,6 +30,7 @@ from lvmlab.objectives.mim import mixture_cross_entropy as mixture_cross_entropy
 from lvmlab.objectives.mim import symmetric_kl as symmetric_kl
 from lvmlab.objectives.pairing import best_pairing as best_pairing
 from lvmlab.objectives.pairing import soft_pairing as soft_pairing
+from lvmlab.objectives.sentences import sentence_mim as sentence_mim
 from lvmlab.objectives.summed import summed_elbo as summed_elbo
 from lvmlab.objectives.summed import summed_out as summed_out
 from lvmlab.objectives.transport import mmd as mmd

@@ -22,6 +22,7 @@ from lvmlab.studies import (
     mim_1d,
     mixtures,
     relatives,
+    sentences,
     text,
 )
 from lvmlab.studies.ledger import Row as Row
@@ -41,6 +42,7 @@ FILES: tuple[Any, ...] = (
     hierarchies,
     critics,
     knowledge,
+    sentences,
 )
 
 
