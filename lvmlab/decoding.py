@@ -46,7 +46,8 @@ def beam(texts: Any, width: int = 5, banned: Collection[int] = ()) -> tuple[Tens
     """The likeliest texts (B, length) that a beam search finds, and their nats (B,).
 
     The `width` likeliest beginnings are kept at every token; with as many as there are texts the
-    search is exact. Nats are not divided by the length, so that short texts have an advantage.
+    search is exact. Nats are of a model that cannot write what is banned, and not divided by the
+    length, so that short texts have an advantage.
     Raises `ValueError` for a width below 1, and as `draw` for what is banned.
     """
     if width < 1:
@@ -122,6 +123,8 @@ def _filled(written: Tensor, length: int) -> Tensor:
 
 
 def _check(banned: Collection[int], texts: Any) -> None:
+    if texts.lengths is not None and len(set(banned)) >= texts.vocabulary - 1:
+        raise ValueError("banned must leave a word to write where the lengths are given")
     if bad := [token for token in banned if not END < token < texts.vocabulary]:
         raise ValueError(
             f"banned must hold token numbers from 1 to {texts.vocabulary - 1}, got {bad}: "

@@ -42,7 +42,7 @@ class Softmax(nn.Module):
             bias = None if bias is None else bias.to(dtype)
         nll = [
             F.cross_entropy(F.linear(rows, weight, bias), wanted, reduction="none")
-            for rows, wanted in zip(hidden.split(CHUNK), target.split(CHUNK), strict=True)
+            for rows, wanted in _pieces(hidden, target)
         ]
         return -_full(torch.cat(nll))
 
@@ -118,13 +118,17 @@ class TokenSequences(Distribution):
         counted = counted_tokens(value)
         if self.lengths is not None:
             counted = counted & (value != END)
-        hidden = self.network(started, self.context)[counted]
-        nats = self.head(hidden, value[counted])
-        if self.lengths is not None:  # given that the text does not end here
-            nats = nats - torch.log1p(
-                -self.head(hidden, torch.full_like(value[counted], END)).exp()
-            )
+        hidden, wanted = self.network(started, self.context)[counted], value[counted]
+        if self.lengths is None:
+            nats = self.head(hidden, wanted)
+        else:
+            nats = torch.cat([self._going_on(*p) for p in _pieces(hidden, wanted)])
         return torch.zeros(value.shape).to(nats).masked_scatter(counted, nats)
+
+    def _going_on(self, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """Nats of tokens (M,), given that the text does not end here."""
+        words = self.head.log_prob(hidden)[:, END + 1 :]
+        return words.gather(1, wanted[:, None] - END - 1)[:, 0] - words.logsumexp(1)
 
     def sample(
         self,
@@ -195,6 +199,10 @@ class Lengths(nn.Module):
 
     def forward(self) -> Distribution:
         return torch.distributions.Categorical(logits=self.nats, validate_args=False)
+
+
+def _pieces(*rows: Tensor) -> Any:
+    return zip(*(some.split(CHUNK) for some in rows), strict=True)
 
 
 def _full(tensor: Tensor) -> Tensor:

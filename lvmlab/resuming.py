@@ -93,6 +93,16 @@ def restore(
     ):
         if len(held) != len(given):
             raise ValueError(f"{path} holds {len(held)} {kind}, this run has {len(given)}")
+    for name, optimiser in step.optimisers.items():
+        held = state["optimisers"].get(name, {"param_groups": []})
+        theirs, ours = (
+            [len(g["params"]) for g in o["param_groups"]] for o in (held, optimiser.state_dict())
+        )
+        if theirs != ours:
+            raise ValueError(
+                f"{path}, optimiser {name!r}: expected groups of {ours} parameters, the file has "
+                f"{theirs or 'none of that name'}"
+            )
     for name, module in step.modules.items():
         module.load_state_dict(state["modules"][name])
     for name, optimiser in step.optimisers.items():

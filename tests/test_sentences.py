@@ -229,6 +229,18 @@ def test_texts_of_known_lengths_sum_to_one_in_each_and_over_all(seed):
     assert (total.log_prob["x|z,T"] >= words - 1e-6).all()
 
 
+def test_a_decoder_sure_of_the_end_can_be_told_to_go_on():
+    """In single precision 1 - p(END) is 0 here; the other words still have their shares."""
+    p, _ = pair()
+    decoder = p.factors["x|z"]
+    with torch.no_grad():
+        decoder.head.linear.bias[END] += 30
+        x, z, two = torch.tensor([[1, 2, END]]), codes(1), torch.tensor([2])
+        here = decoder(z, two).log_prob(x)
+        wide = decoder.double()(z.double(), two).log_prob(x)
+    torch.testing.assert_close(here.double(), wide, atol=1e-5, rtol=0)
+
+
 def test_objectives_take_a_decoder_that_is_told_the_length():
     p, q = pair(vocabulary=5, length=6)
     x = random_rows(8, 5, 6, 4)
@@ -401,6 +413,10 @@ def test_what_cannot_be_drawn_is_named():
             texts.sample(banned=banned)
     with pytest.raises(ValueError, match="width"):
         decoding.beam(texts, 0)
+    texts.lengths = torch.tensor([2, 1])
+    for write in (texts.sample, lambda banned: decoding.beam(texts, 2, banned)):
+        with pytest.raises(ValueError, match="must leave a word"):
+            write(banned=(1, 2, 3))
     with pytest.raises(ValueError, match="shape"):
         texts.sample((3,))
 

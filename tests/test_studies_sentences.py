@@ -130,7 +130,8 @@ def test_melbo_of_fewer_sentences_follows_the_logarithm(data, pairs):
     coded = sentence_runs.coded(*fresh, data.rows["test"].x, 0)
     assert (coded.distortion - coded.words).mean() > 1
     needed = sentence_figures.by_size(*fresh, data, 0, (), 1)["log10_sentences_needed"]
-    gap = (coded.prior - coded.distortion).mean().item()
+    assert (coded.prior - coded.prior_words).mean() > 1
+    gap = (coded.prior_words - coded.words).mean().item()
     assert needed == pytest.approx(gap / math.log(10), abs=1e-5)
 
 
@@ -233,7 +234,29 @@ def test_answers_are_what_follows_the_first_mark(monkeypatch, data, pairs):
     assert (found["answer_bleu1_medium"], found["answer_bleu1_medium_floor"]) == (0.5, 0.25)
 
 
+def test_long_questions_are_read_to_their_end(data, pairs):
+    """Their codes are those of the same texts beside no longer ones, and no word is left out."""
+    p, q = pairs["AE"]
+    short, long = "a b c", " ".join(["a"] * 40 + ["b"])
+    one, other = (
+        answer_runs._coded(p, q, data, texts, 0).mean for texts in ([short], [short, long])
+    )
+    torch.testing.assert_close(other[:1], one)
+    changed = answer_runs._coded(p, q, data, [long[:-1] + "c"], 0).mean
+    assert (changed - other[1:]).abs().max() > 1e-6
+
+
 # -- critics
+
+
+def test_rows_are_told_apart_within_batches_of_all_lengths():
+    texts = tuple(" ".join(["a"] * (1 + i // 8)) for i in range(40))
+    data = numbered("toy", dict.fromkeys(("train", "validation", "test"), texts), 10)
+    kept = critic_text_runs._data(data)
+    for part, split in zip(kept, ("train", "validation", "test"), strict=True):
+        assert sorted(part["x"].tolist()) == sorted(data.rows[split].x.tolist())
+    lengths = (kept.validation["x"] != END).sum(1)
+    assert (lengths.diff() < 0).any() and (data.rows["validation"].lengths.diff() >= 0).all()
 
 
 LSTM = SimpleNamespace(**sentences._LSTM_SMOKE)

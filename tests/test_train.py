@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -193,6 +194,21 @@ def test_patience_is_counted_across_a_restart(tmp_path):
     fit(step, data(), steps=10, validate=lambda: next(numbers), **given)
     history = fit(step, data(), steps=100, validate=lambda: next(numbers), **given)
     assert history.outcome.startswith("stopped early after 20 steps, best validation 1 at step 5")
+
+
+def test_optimisers_that_do_not_fit_change_nothing(tmp_path):
+    p, _, step = small()
+    fit(step, data(), steps=2, checkpoint=tmp_path / "c")
+    p, q, step = small()
+    before = p.factors["x|z"].network.layers[0].weight.clone()
+    groups = [{"params": list(p.parameters())}, {"params": list(q.parameters())}]
+    for optimisers, expected in (
+        ({"optimiser": torch.optim.Adam(groups)}, "'optimiser': expected groups of"),
+        ({"other": step.optimisers["optimiser"]}, "'other': .* none of that name"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            resume(tmp_path / "c", replace(step, optimisers=optimisers))
+        assert torch.equal(p.factors["x|z"].network.layers[0].weight, before)
 
 
 def test_schedulers_are_stepped_and_a_plateau_watches_the_validation():

@@ -74,6 +74,7 @@ def test_words_and_marks_are_put_apart_in_lower_case():
     assert separated("Don't stop: it's well-known (_UNK).") == (
         "don't stop : it's well-known ( <unk> ) ."
     )
+    assert separated("handle_unknown _unk_ _UNK") == "handle_unknown _unk_ <unk>"
 
 
 # -- sets of sentences

@@ -19,6 +19,7 @@ from lvmlab.datasets.tokens import END, Encoded
 
 UNKNOWN = "<unk>"
 _WRITTEN = re.compile(rf"{UNKNOWN}|\w+(?:['’-]\w+)*|[^\w\s]")
+_MARK = re.compile(r"(?<!\w)_unk(?!\w)", re.IGNORECASE)
 _WORDS_ALREADY = ("ptb", "yahoo_answers")
 
 
@@ -107,7 +108,7 @@ class Words:
 
 def separated(text: str) -> str:
     """A text in lower case with one blank between its words and marks; `_UNK` becomes `<unk>`."""
-    return " ".join(_WRITTEN.findall(text.lower().replace("_unk", UNKNOWN)))
+    return " ".join(_WRITTEN.findall(_marked(text.lower())))
 
 
 def sentences(
@@ -130,14 +131,15 @@ def sentences(
     if least < 1 or (most is not None and most < least):
         raise ValueError(f"expected 1 <= least <= most words, got {least} and {most}")
     data, kept = _found(name, split)
-    cut = (lambda t: t.replace("_UNK", UNKNOWN)) if name in _WORDS_ALREADY else separated
+    cut = _marked if name in _WORDS_ALREADY else separated
     texts = [" ".join(cut(text).split()) for text in data.texts]
     counts = [len(text.split()) for text in texts]
     rows = [i for i in kept if least <= counts[i] and (most is None or counts[i] <= most)]
     if not rows:
+        here = [counts[i] for i in kept]
         raise ValueError(
             f"no text of {name} {split} has {least} to {most or 'any number of'} words: "
-            f"{len(kept)} texts have {min(counts, default=0)} to {max(counts, default=0)}"
+            f"{len(kept)} texts have {min(here, default=0)} to {max(here, default=0)}"
         )
     if (chosen := chosen_rows(len(rows), size)) is not None:
         rows = [rows[i] for i in chosen.tolist()]
@@ -147,6 +149,11 @@ def sentences(
     note = f"{len(rows):,} of {len(data):,} texts, of {least} to {most or 'any number of'} words"
     note = "; ".join(filter(None, (note, data.note)))
     return Dataset(data.name, split, values, tuple(texts[i] for i in rows), data.label_names, note)
+
+
+def _marked(text: str) -> str:
+    """`_UNK` as a word of its own becomes `<unk>`; inside another word it stays."""
+    return _MARK.sub(UNKNOWN, text)
 
 
 def question_and_answer(text: str) -> tuple[str, str] | None:

@@ -8,15 +8,18 @@ the set has labels, drawn once for all systems of a seed.
 
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lvmlab.datasets.words import UNKNOWN, question_and_answer, sentences
 from lvmlab.diagnostics import answer_scores, bleu1, ranking, ranks
 from lvmlab.joint import Joint
-from lvmlab.studies.sentence_runs import Corpus, coded, numbered, trained, written
+from lvmlab.studies.sentence_runs import ROWS_AT_ONCE, Corpus, numbered, trained, written
+from lvmlab.train import evaluating, quietly
 
 BASELINES = ("random", "TF-IDF")
 LENGTHS = {"short": 5, "medium": 10, "long": 15}  # blanks for an answer
@@ -71,8 +74,8 @@ def ranked(
 ) -> dict[str, float]:
     """P@1 and MRR of the true answers (Table 7.8), without any training on ranks.
 
-    The code of a question with an answer is compared with that of the question with as many
-    unknown words, in units of the latter's posterior; an autoencoder has scale 1.
+    The code of a question with an answer is compared with the mean of that of the question with as
+    many unknown words, in units of the latter's posterior; an autoencoder has scale 1.
     """
     blank = [[" ".join([UNKNOWN] * len(a.split())) for a in several] for several in answers]
     with_, without = (
@@ -80,8 +83,7 @@ def ranked(
         for given, noise in ((answers, seed), (blank, seed + 1))
     )
     shape = len(pairs), len(answers[0]), -1
-    scale = torch.ones_like(without.z) if without.scale is None else without.scale
-    scores = answer_scores(*(v.reshape(shape) for v in (without.z, with_.z, scale)))
+    scores = answer_scores(*(v.reshape(shape) for v in (without.mean, with_.z, without.scale)))
     return _row(scores)
 
 
@@ -161,8 +163,20 @@ def _joined(pairs: tuple[Pair, ...], answers: list[list[str]]) -> list[str]:
     return [pair.joined(a) for pair, some in zip(pairs, answers, strict=True) for a in some]
 
 
-def _coded(p: Joint, q: Joint, data: Corpus, texts: list[str], seed: int) -> Any:
-    return coded(p, q, data.words.encode(texts, data.rows["test"].x.shape[1]).x, seed)
+def _coded(p: Joint, q: Joint, data: Corpus, texts: list[str], seed: int) -> SimpleNamespace:
+    """A draw, the mean and the scale of each posterior; an encoder reads texts of any length."""
+    x = data.words.encode(texts, 1 + max(len(text.split()) for text in texts)).x
+    device = next(p.parameters()).device
+    parts: list[tuple[Tensor, ...]] = []
+    with torch.no_grad(), evaluating({"q": q}), quietly(10_000 + seed):
+        for some in x.split(ROWS_AT_ONCE):
+            pairs = q.draw({"x": some.to(device)})
+            z, posterior = pairs.values["z"], pairs.distributions["z|x"]
+            wide = hasattr(posterior, "base_dist")
+            scale = posterior.stddev if wide else torch.ones_like(z)
+            parts.append(tuple(v.cpu() for v in (z, posterior.mean, scale)))
+    z, mean, scale = (torch.cat(some) for some in zip(*parts, strict=True))
+    return SimpleNamespace(z=z, mean=mean, scale=scale)
 
 
 def _row(scores: Any) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lvmlab import noise
 from lvmlab.batches import LengthBuckets
 from lvmlab.diagnostics import gaussian_information
 from lvmlab.joint import Joint
@@ -121,13 +122,19 @@ def each(method: str, size: Any, name: str, seeds: list[int]) -> list[dict[str, 
 
 
 def _data(data: Corpus) -> Data:
-    return Data(*({"x": data.rows[split].x} for split in ("train", "validation", "test")))
+    """Rows in one random order: they come sorted by length, and minibatch information takes
+    neighbours, whom their length would not tell apart."""
+    parts = []
+    for split in ("train", "validation", "test"):
+        x = data.rows[split].x
+        parts.append({"x": x[torch.randperm(len(x), generator=noise.generator("order", split))]})
+    return Data(*parts)
 
 
 def _information(q: Joint, data: Corpus, batch: int) -> float:
     """I(x; z) within batches of validation sentences, nats; Lagging-VAE's question."""
     device = next(q.parameters()).device
-    x = data.rows["validation"].x
+    x = _data(data).validation["x"]
     with torch.no_grad():
         pairs = q.draw({"x": x.to(device)})
     posterior: Any = pairs.distributions["z|x"]

@@ -74,6 +74,6 @@ def by_size(
         each = [melbo(draw.choice(scores, count, replace=False)).nll for _ in range(trials)]
         numbers[f"melbo_nll_at_{count}"] = float(np.mean(each))
         numbers[f"melbo_std_percent_at_{count}"] = 100 * float(np.std(each) / np.mean(each))
-    target = (found.prior - found.distortion + found.words).mean().item()
+    target = found.prior_words.mean().item()
     numbers["log10_sentences_needed"] = sentences_needed(-scores.mean(), target)
     return numbers

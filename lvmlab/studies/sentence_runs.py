@@ -64,6 +64,8 @@ class Coded(NamedTuple):
     """The same without END's own nats."""
     prior: Tensor
     """-log p(x|z) at a z of the prior."""
+    prior_words: Tensor
+    """The same without END's own nats."""
     rate: Tensor | None
 
 
@@ -134,7 +136,8 @@ def trained(
 
     checkpoint: where a run that was killed goes on; when it is done its best weights stay there.
     """
-    p, q = begun(objective, size, data, latent, seed, blanks)
+    with quietly(seed):
+        p, q = begun(objective, size, data, latent, seed, blanks)
     done = None if checkpoint is None else checkpoint.with_name("best.safetensors")
     if done is not None and done.is_file():
         best = files.read(done)
@@ -181,9 +184,11 @@ def coded(p: Joint, q: Joint, x: Tensor, seed: int) -> Coded:
             pairs = q.draw({"x": (some := some.to(device))})
             z, posterior = pairs.values["z"], pairs.distributions["z|x"]
             nats = -decoder(z).token_log_prob(some)
-            other = -decoder(prior().sample((len(z),))).log_prob(some)
-            row = {"z": z, "mean": posterior.mean, "distortion": nats.sum(1), "prior": other}
-            row |= {"words": nats.masked_fill(some == END, 0).sum(1)}
+            other = -decoder(prior().sample((len(z),))).token_log_prob(some)
+            row = {"z": z, "mean": posterior.mean}
+            for name, each in (("distortion", nats), ("prior", other)):
+                words = "words" if name == "distortion" else "prior_words"
+                row |= {name: each.sum(1), words: each.masked_fill(some == END, 0).sum(1)}
             if hasattr(posterior, "base_dist"):
                 row |= {"scale": posterior.stddev}
                 row |= {"rate": pairs.nats() - prior().log_prob(z)}
