@@ -9,7 +9,6 @@ from typing import Any
 import ipywidgets as W
 import numpy as np
 
-from lvmlab.diagnostics.estimators import infonce_readings
 from lvmlab.plots import style
 from lvmlab.plots.critics import COLOUR, BoundMarks
 from lvmlab.plots.frames import heading, live, number, place
@@ -62,6 +61,8 @@ class CriticPicture:
 
     def show(self, **values: Any) -> str:
         """Show one setting; return the sentence that tells the bound and its ceilings."""
+        from lvmlab.diagnostics import infonce_readings  # brings torch, see `bench_moves`
+
         information, size, sharpness = values["information"], values["K"], values["sharpness"]
         bounds = infonce_readings(information, SIZES, sharpness)
         self.curve.show(information, bounds, size)
