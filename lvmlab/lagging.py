@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from lvmlab.batches import Stream
 from lvmlab.joint import Batch, Evaluation, Joint, Objective
 from lvmlab.objectives.combine import name_of
-from lvmlab.steps import Step, not_finite
+from lvmlab.steps import Step, differentiate
 
 
 class Lag(nn.Module):
@@ -82,12 +82,7 @@ def lag(
     def descend(batch: Batch, *optimisers: Optimizer) -> Evaluation:
         for parameter in everything:
             parameter.grad = None
-        evaluation = objective(p, q, batch)
-        if evaluation.loss.device.type == "cpu" and not evaluation.loss.isfinite():
-            raise FloatingPointError(not_finite(name_of(objective), evaluation.terms))
-        evaluation.loss.backward()
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_(everything, clip)
+        evaluation = differentiate(objective, p, q, batch, everything, clip)
         for optimiser in optimisers:
             optimiser.step()
         return evaluation

@@ -4,7 +4,7 @@ A step is made by a function (`descend`, `alternate`, `match_then_descend`, ...)
 parts whose state a checkpoint must hold; there are no trainer classes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,16 +59,32 @@ def descend(
 
     def move(batch: Batch) -> Evaluation:
         optimiser.zero_grad(set_to_none=True)
-        evaluation = objective(p, q, batch)
-        if evaluation.loss.device.type == "cpu" and not evaluation.loss.isfinite():
-            raise FloatingPointError(not_finite(name_of(objective), evaluation.terms))
-        evaluation.loss.backward()
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_(held, clip)
+        evaluation = differentiate(objective, p, q, batch, held, clip)
         optimiser.step()
         return evaluation
 
     return Step(f"descend {name_of(objective)}", move, modules, {"optimiser": optimiser})
+
+
+def differentiate(
+    objective: Objective,
+    p: Joint,
+    q: Joint,
+    batch: Batch,
+    held: Sequence[Tensor],
+    clip: float | None,
+) -> Evaluation:
+    """Add the gradients of the loss, and clip the norm of those of `held`.
+
+    Raises `FloatingPointError` as `descend` says, before there are any.
+    """
+    evaluation = objective(p, q, batch)
+    if evaluation.loss.device.type == "cpu" and not evaluation.loss.isfinite():
+        raise FloatingPointError(not_finite(name_of(objective), evaluation.terms))
+    evaluation.loss.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(held, clip)
+    return evaluation
 
 
 def alternate(*turns: tuple[Step, int]) -> Step:
