@@ -12,6 +12,7 @@ from lvmlab.models import (
     Experts,
     Modes,
     equidistant_prior,
+    match_clusters,
     match_moments,
     mixture_images,
     ring_prior,
@@ -160,6 +161,29 @@ def test_moments_are_met_before_training(seed):
     assert (z.mean(1) - means).abs().max() < 0.6 < means.max()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_clusters_are_named_before_training_and_nothing_else_moves(seed):
+    """Bright images of three corners; a fourth component stays for nobody."""
+    p, q = pair(seed)
+    clusters = torch.arange(3).repeat(60)
+    x = 0.2 * torch.rand(180, 1, 8, 8)
+    for c, (i, j) in enumerate(((0, 0), (0, 4), (4, 4))):
+        x[clusters == c, :, i : i + 4, j : j + 4] += 0.7
+    others = [
+        v for key in ("x|z", "z|x,k") for v in (p if key == "x|z" else q).factors[key].parameters()
+    ]
+    kept = [v.clone() for v in others]
+    q.factors["k|x"].eval()
+    first = match_clusters(q, x, clusters, steps=1)
+    last = match_clusters(q, x, clusters, steps=150, smoothing=0.1)
+    assert not q.factors["k|x"].training
+    pi = q.factors["k|x"](x).probs
+    assert (pi.argmax(1) == clusters).double().mean() > 0.98
+    # at best the targets of 0.9 + 0.1 / 4 and thrice 0.1 / 4, whose entropy is 0.3488 nats
+    assert 0.3488 - 1e-4 < last < 0.5 * first and pi[:, 3].min() > 1e-4
+    assert all((a == b).all() for a, b in zip(kept, others, strict=True))
+
+
 def test_marginal_proportions_of_the_prior_are_even():
     p, _ = pair()
     assert p.factors["k"]().probs.tolist() == pytest.approx([0.25] * 4)
@@ -211,6 +235,13 @@ def test_bad_models():
         match_moments(p, q, torch.rand(1, 1, 8, 8))
     with pytest.raises(ValueError, match="expected factors"):
         match_moments(p, p, torch.rand(4, 1, 8, 8))
+    x = torch.rand(4, 1, 8, 8)
+    with pytest.raises(ValueError, match=r'expected a factor "k\|x"'):
+        match_clusters(p, x, torch.zeros(4).long())
+    with pytest.raises(ValueError, match="one for each of 4 rows, got 3"):
+        match_clusters(q, x, torch.zeros(3).long())
+    with pytest.raises(ValueError, match=r"lie in 0 ... 3, .*4 components; got 0 ... 4"):
+        match_clusters(q, x, torch.tensor([0, 1, 2, 4]))
     with pytest.raises(ValueError, match="these networks take 64 numbers"):
         q.factors["z|x,k"](torch.rand(2, 5), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="2 rows or more, got 1"):

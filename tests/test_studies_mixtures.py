@@ -7,6 +7,7 @@ import torch
 
 from lvmlab import wasserstein
 from lvmlab.diagnostics import hungarian_accuracy
+from lvmlab.models import match_clusters
 from lvmlab.studies import mixture_runs as runs
 from lvmlab.studies import mixtures
 
@@ -53,6 +54,24 @@ def test_a_second_training_goes_on_from_the_first_and_leaves_it_alone(data):
     second = runs.trained("GM-VAE", SIZE, data, "equidistant", 0, start, marks=[0])
     assert second.curves[0] == first.end
     assert all((a == b).all() for a, b in zip(kept, first.q.parameters(), strict=True))
+
+
+@pytest.mark.slow
+def test_from_k_means_only_the_weights_of_k_begin_elsewhere(data):
+    """The clusters are those of k-means, and whatever follows is the objective that is named."""
+    plain, clustered = (
+        runs.trained("GM-VAE" + start, SIZE, data, "equidistant", 0, looks=[1], marks=[0])
+        for start in ("", runs.FROM_K_MEANS)
+    )
+    assert (plain.shares[0] - clustered.shares[0]).abs().max() > 0.02
+    fitted = runs.clusters(data[0], 0)
+    _, q = runs.begun(SIZE, data[0]["x"], "equidistant", 0)
+    match_clusters(q, data[0]["x"], torch.as_tensor(fitted.labels_).long())
+    torch.testing.assert_close(runs.responsibilities(q, data[1]["x"]).mean(0), clustered.shares[0])
+    agreed = runs.responsibilities(q, data[0]["x"]).argmax(1) == torch.as_tensor(fitted.labels_)
+    assert agreed.double().mean() > 0.9
+    found = runs.objective("GM-WAE" + runs.FROM_K_MEANS, 40.0, 0.0)
+    assert found.func is wasserstein and found.keywords == {"weight": 40.0, "least": 0.0}
 
 
 def test_measured_by_hand(data):

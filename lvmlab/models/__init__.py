@@ -25,6 +25,7 @@ from lvmlab.models.knowledge import dense_kind as dense_kind
 from lvmlab.models.mixture_images import Experts as Experts
 from lvmlab.models.mixture_images import Modes as Modes
 from lvmlab.models.mixture_images import equidistant_prior as equidistant_prior
+from lvmlab.models.mixture_images import match_clusters as match_clusters
 from lvmlab.models.mixture_images import match_moments as match_moments
 from lvmlab.models.mixture_images import mixture_images as mixture_images
 from lvmlab.models.mixture_images import ring_prior as ring_prior

@@ -229,6 +229,51 @@ def match_moments(p: Joint, q: Joint, x: Tensor, steps: int = 200, lr: float = 1
     return loss.item()
 
 
+def match_clusters(
+    q: Joint,
+    x: Tensor,
+    clusters: Tensor,
+    steps: int = 400,
+    batch: int = 100,
+    lr: float = 2e-3,
+    smoothing: float = 0.1,
+) -> float:
+    """Train q(k|x) until it names the cluster of each row of x, (N, C, H, W); the last loss, nats.
+
+    clusters: (N,), whole numbers below the number of components, of k-means for instance; they need
+    no labels, and give every component rows of its own before any objective begins. smoothing: of
+    the targets, a share that is spread over all components, so that none starts without a gradient.
+    Batches are drawn with torch's own generator. Only the network of q(k|x) moves, and its mode is
+    left as it was. Raises `ValueError` for a joint without "k|x", for another number of clusters
+    than rows, and for clusters that the network has no output for.
+    """
+    if "k|x" not in q.factors:
+        raise ValueError(f'expected a factor "k|x" as of mixture_images, got {q}')
+    if len(clusters) != len(x):
+        raise ValueError(f"clusters must name one for each of {len(x)} rows, got {len(clusters)}")
+    which: Any = q.factors["k|x"]
+    mode = which.training
+    with torch.no_grad():
+        components = which.eval()(x[:1]).logits.shape[-1]
+    which.train(mode)
+    if clusters.min() < 0 or clusters.max() >= components:
+        raise ValueError(
+            f"clusters must lie in 0 ... {components - 1}, as q(k|x) has {components} components; "
+            f"got {clusters.min().item()} ... {clusters.max().item()}"
+        )
+    adam = torch.optim.Adam(which.parameters(), lr=lr)
+    which.train()
+    for _ in range(steps):
+        rows = torch.randint(len(x), (min(batch, len(x)),), device=x.device)
+        logits = which(x[rows]).logits
+        loss = F.cross_entropy(logits, clusters[rows], label_smoothing=smoothing)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    which.train(mode)
+    return loss.item()
+
+
 @kl.register_kl(Independent, MultivariateNormal)
 def _kl_of_diagonal(one: Independent, other: MultivariateNormal) -> Tensor:
     """A diagonal Gaussian from a full one; torch has the two of a kind only."""

@@ -1,8 +1,9 @@
 """Training and measures of the studies in `mixtures`: one pair of joints, several objectives.
 
 All objectives of a seed begin with the same weights, matched to the prior's moments, and see the
-same batches under the same Adam; its beta1 is 0.5 as in the code that the paper builds on. What is
-measured is measured on test rows, networks in evaluation mode.
+same batches under the same Adam; its beta1 is 0.5 as in the code that the paper builds on. Where
+the start is "from k-means", q(k|x) has learned besides to name the clusters of the pixels, which
+the paper does not do. What is measured is measured on test rows, networks in evaluation mode.
 """
 
 import math
@@ -19,7 +20,14 @@ from lvmlab.batches import Batches
 from lvmlab.devices import coarse_dtype
 from lvmlab.diagnostics import greedy_accuracy, hungarian_accuracy
 from lvmlab.joint import Batch, Evaluation, Joint
-from lvmlab.models import equidistant_prior, match_moments, mixture_images, ring_prior
+from lvmlab.models import (
+    equidistant_prior,
+    match_clusters,
+    match_moments,
+    mixture_images,
+    ring_prior,
+)
+from lvmlab.noise import generator
 from lvmlab.objectives import mmd, summed_elbo, wasserstein
 from lvmlab.steps import descend
 from lvmlab.train import evaluating, quietly, watch
@@ -42,6 +50,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "GM-WAE": {},
     "GM-WAE joint kernel": {"same": SAME},
 }
+FROM_K_MEANS = " from k-means"  # after the name of an objective: where q(k|x) starts
 
 
 class Run(NamedTuple):
@@ -67,6 +76,7 @@ def objective(name: str, weight: float, least: float) -> Callable[..., Evaluatio
 
     least: of `summed_out`, so that components without weight cost nothing.
     """
+    name = name.removesuffix(FROM_K_MEANS)
     if name not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {name!r}")
     if name.startswith("GM-VAE"):
@@ -102,7 +112,12 @@ def trained(
     besides the last. What is looked at does not change the run.
     """
     train, test = data
-    p, q = deepcopy(start) if start is not None else begun(size, train["x"], prior, seed)
+    if start is not None:
+        p, q = deepcopy(start)
+    else:
+        p, q = begun(size, train["x"], prior, seed)
+        if name.endswith(FROM_K_MEANS):
+            match_clusters(q, train["x"], torch.as_tensor(clusters(train, seed).labels_).long())
     weights = [v for joint in (p, q) for v in joint.parameters() if v.requires_grad]
     adam = torch.optim.Adam(weights, lr=size.lr, betas=(size.beta1, 0.999))
     batches = Batches({"x": train["x"]}, min(size.batch, len(train["x"])), seed, drop_last=True)
@@ -177,12 +192,18 @@ def covered(prior: Any, z: Tensor) -> float:
     return float((nats.softmax(1).mean(0) > ALIVE).sum())
 
 
-def k_means(data: tuple[Batch, Batch], seed: int) -> dict[str, float]:
-    """K-means with ten means on the pixels: the same two accuracies."""
+def clusters(train: Batch, seed: int) -> Any:
+    """Scikit-learn's k-means with ten means, fitted to the pixels of the training rows."""
     from sklearn.cluster import KMeans
 
+    state = int(generator(seed, "k-means").initial_seed())
+    return KMeans(10, n_init=1, random_state=state).fit(train["x"].flatten(1).numpy())
+
+
+def k_means(data: tuple[Batch, Batch], seed: int) -> dict[str, float]:
+    """K-means on the pixels: the same two accuracies."""
     train, test = data
-    fitted = KMeans(10, n_init=1, random_state=seed).fit(train["x"].flatten(1).numpy())
+    fitted = clusters(train, seed)
     found = fitted.predict(test["x"].flatten(1).numpy())
     shares = torch.bincount(torch.as_tensor(found).long(), minlength=10) / len(found)
     return {

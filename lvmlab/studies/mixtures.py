@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from lvmlab import datasets
-from lvmlab.noise import generator
 from lvmlab.studies import mixture_runs as runs
 from lvmlab.studies.compare import Claim, quoted
 from lvmlab.studies.ledger import Cell, Row, measure, sizes
@@ -26,14 +25,17 @@ PETALS, DIGITS, SWITCH, LIFE, RECIPE = (
     "gm-recipe",
 )
 
+_FROM_K_MEANS = tuple(name + runs.FROM_K_MEANS for name in ("GM-VAE", "GM-WAE"))
+
 # fmt: off
 _DIGITS = {"rows": 1257, "points": 360, "encoder": (16, 32), "decoder": (32, 16), "kernel": 3,
            "trials": 16, "weight": 40.0, "least": 1e-5, "coarse": False, "batch": 64, "lr": 1e-3,
-           "beta1": 0.5, "steps": 2000, "moments": 200, "objectives": tuple(runs.OBJECTIVES)}
+           "beta1": 0.5, "steps": 2000, "moments": 200,
+           "objectives": (*runs.OBJECTIVES, *_FROM_K_MEANS)}
 _MNIST = {"rows": 54_000, "points": 2000, "encoder": (16, 32, 64), "decoder": (64, 32, 16),
           "kernel": 5, "trials": 1, "weight": 500.0, "least": 1e-5, "coarse": True,
           "batch": 100, "lr": 5e-4, "beta1": 0.5, "steps": 6000, "moments": 200,
-          "objectives": ("GM-VAE", "GM-WAE")}
+          "objectives": ("GM-VAE", "GM-WAE", *_FROM_K_MEANS)}
 _PAPER = _MNIST | {"rows": 60_000, "points": 10_000, "decoder": (512, 256, 128), "least": 0.0,
                    "coarse": False, "steps": 60_000, "objectives": tuple(runs.OBJECTIVES)}
 _SMOKE = _DIGITS | {"rows": 256, "points": 100, "encoder": (4, 8), "decoder": (8, 4),
@@ -270,7 +272,7 @@ def _chain(chain: tuple[str, ...], size: Any, data: Any, seed: int) -> dict[str,
 
 def _life(objective: str, size: Any, data: Any, seed: int) -> dict[str, float]:
     if objective == "k-means":
-        return runs.k_means(data, int(generator(seed, "k-means").initial_seed()))
+        return runs.k_means(data, seed)
     looks = [*range(0, min(200, size.steps), 10), *range(0, size.steps, 100)]
     run = runs.trained(objective, size, data, "equidistant", seed, looks=looks)
     largest, off = run.shares.max(1).values, run.shares <= runs.ALIVE
