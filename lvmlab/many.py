@@ -16,7 +16,7 @@ from lvmlab.batches import Stream
 from lvmlab.history import History
 from lvmlab.joint import Batch, Evaluation, Joint
 from lvmlab.objectives.combine import name_of
-from lvmlab.train import without_bar
+from lvmlab.train import quietly, without_bar
 
 _FLUSH = 500  # steps whose terms may wait on the device
 
@@ -64,14 +64,15 @@ def fit_many(
 ) -> list[Trained]:
     """Train one model for each seed, all together, with Adam; results in the order of `seeds`.
 
-    make(seed) builds p and q (torch is seeded before it); batches(seed) gives that seed's stream,
+    make(seed) builds p and q, with torch seeded before it; batches(seed) gives that seed's stream,
     all of one shape; objective: a function, called with `beta=beta(step)` when beta is given.
     schedule(step) multiplies lr. held_out(seed) is a batch whose loss (with beta 1) is looked at
     every `validate_every` steps, an epoch when None: the best weights of each seed are put back at
-    the end, and with `patience` a seed is judged no more after that many looks without a better
-    one; training ends when all are. Gaussian noise comes from a generator of each seed's own; other
-    draws (categories) are independent between the seeds but not those of a run alone. The objective
-    must draw the same noise at every beta. Joints are not validated inside.
+    the end. With `patience` a seed may have that many looks in a row without a better one; with one
+    more it is judged no more, and training ends when all are. Gaussian noise comes from a generator
+    of each seed's own; other draws (categories) are independent between the seeds but not those of
+    a run alone. torch's random state is the caller's again at the end. The objective must draw the
+    same noise at every beta. Joints are not validated inside.
     Raises `FloatingPointError` naming objective, seed, term and step for a loss that is no longer
     finite, `ValueError` without seeds or for seeds given twice,
     and for models of different shapes.
@@ -81,11 +82,12 @@ def fit_many(
         raise ValueError(f"seeds must be one or more different numbers, got {seeds}")
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
-    group = _Group(make, seeds, batches, objective, devices.pick(device))
-    optimiser = torch.optim.Adam(list(group.weights.values()), lr=lr, fused=group.fused)
-    look_every = validate_every or len(group.streams[0])
-    best = _Best(group, held_out, patience)
-    with _bar(steps, len(seeds), progress) as bar:
+    streams = [batches(seed) for seed in seeds]
+    with quietly(), _bar(steps, len(seeds), progress) as bar:
+        group = _Group(make, seeds, streams, objective, devices.pick(device))
+        optimiser = torch.optim.Adam(list(group.weights.values()), lr=lr, fused=group.fused)
+        look_every = validate_every or len(streams[0])
+        best = _Best(group, held_out, patience)
         for step in range(steps):
             for options in optimiser.param_groups:
                 options["lr"] = lr * (schedule(step) if schedule else 1.0)
@@ -99,7 +101,7 @@ def fit_many(
                 if best.over:
                     break
             bar.update(1)
-    group.flush()
+        group.flush()
     return group.split(best.weights)
 
 
@@ -110,12 +112,12 @@ class _Group:
         self,
         make: Callable[[int], tuple[Joint, Joint]],
         seeds: list[int],
-        batches: Callable[[int], Stream],
+        streams: list[Stream],
         objective: Callable[..., Evaluation],
         device: torch.device,
     ):
         self.name, self.device, self.seeds = name_of(objective), device, seeds
-        self.streams = [batches(seed) for seed in seeds]
+        self.streams = streams
         self.generators = [noise.generator(seed, "draws") for seed in seeds]
         self.trained, models = [], []
         for seed in seeds:

@@ -51,7 +51,8 @@ def fit(
     validate: a function without arguments whose number is to fall, such as a validation loss; it
     runs every `validate_every` steps (an epoch when None), in eval mode and under its own random
     state, so that looking does not change the run. The best weights are put back at the end;
-    `patience` is the number of validations without a better one after which the run stops.
+    `patience` is how many validations in a row may pass without a better one, as of torch's
+    `ReduceLROnPlateau`: the next such one stops the run.
     checkpoint: a file, written every `checkpoint_every` steps (an epoch when None) and at the end.
     When it exists the run goes on from there, bit for bit on a CPU, unless `resume=False`; its
     `settings` (yours, the preset, the batches) must agree. `history.json` beside it can be read

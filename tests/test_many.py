@@ -141,6 +141,33 @@ def test_a_seed_out_of_patience_is_judged_no_more():
         assert values[-1] >= values[-2]
 
 
+@pytest.mark.parametrize("patience", [0, 1, 2])
+def test_so_many_looks_may_pass_without_a_better_one(patience):
+    given = {"steps": 9, "lr": 1.0, "schedule": lambda step: 0.0, "validate_every": 1}
+    given |= {"held_out": lambda seed: {"x": X}, "patience": patience}
+    still = fit_many(make, [3, 4], batches, elbo, **given)  # only the first look is a better one
+    for one in still:
+        assert [step for step, _ in one.history.validation] == list(range(1, patience + 3))
+        assert len(one.history) == patience + 2
+
+
+def test_the_random_state_outside_stays_and_changes_nothing_inside():
+    def categories(p, q, batch):  # draws that come from torch's own stream
+        torch.distributions.Categorical(logits=torch.zeros(len(batch["x"]), 3)).sample()
+        noisy = batch["x"] + 0.1 * torch.randn_like(batch["x"])
+        return elbo(p, q, {"x": noisy})
+
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(fit_many(make, [7, 2], batches, categories, steps=3, lr=1e-2))
+        assert torch.equal(torch.get_rng_state(), before)
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(weights(one), weights(other))
+        assert one.history.terms == other.history.terms
+
+
 def test_a_schedule_scales_the_learning_rate():
     still = fit_many(make, [7], batches, elbo, steps=5, lr=1.0, schedule=lambda step: 0.0)[0]
     torch.manual_seed(7)

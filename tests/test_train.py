@@ -187,6 +187,15 @@ def test_early_stopping_puts_the_best_weights_back():
     assert torch.equal(p.factors["x|z"].network.layers[0].weight, kept[1.0])
 
 
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_so_many_validations_may_pass_without_a_better_one(patience):
+    _, _, step = small()
+    given = {"validate": lambda: 1.0, "validate_every": 1, "patience": patience}
+    history = fit(step, data(), steps=9, **given)  # the first is the best
+    assert history.outcome.startswith(f"stopped early after {patience + 2} steps")
+    assert len(history.validation) == patience + 2
+
+
 def test_patience_is_counted_across_a_restart(tmp_path):
     numbers = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     given = {"validate_every": 5, "patience": 2, "checkpoint": tmp_path / "c"}
