@@ -169,6 +169,31 @@ def test_dropout_is_in_training_alone_and_on_what_the_decoder_reads():
     assert p.factors["x|z"].network.after.p == 0
 
 
+@pytest.mark.parametrize(("make", "skip"), KINDS)
+def test_a_step_in_training_drops_what_it_reads_and_gives_but_not_what_it_remembers(make, skip):
+    """All rows take one step, so a state is that of one of the eight ways to drop three numbers."""
+    p, _ = pair(make, skip, vocabulary=9, length=8, dropout=0.5)
+    network, z = p.factors["x|z"].network, codes(1).expand(400, -1)
+    kept = 2.0 * torch.tensor(list(itertools.product([0, 1], repeat=3)))
+    with torch.no_grad():
+        network.tokens.weight[:8] = kept * network.tokens.weight[8]
+    hidden, (possible, *_) = network.step(torch.arange(8), z[:8], network.begin(z[:8]))
+    assert torch.equal(hidden[:, :5], possible)
+    for seed in SEEDS:
+        network.train(), torch.manual_seed(seed)
+        hidden, (state, *_) = network.step(torch.full((400,), 8), z, network.begin(z))
+        away, which = (state[:, None] - possible).abs().sum(2).min(1)
+        assert away.max() < 1e-9 and (which.bincount(minlength=8) - 50).abs().max() < 5 * 6.7
+        share = (hidden[:, :5] == 0).double().mean()
+        assert share == 0 if make is sentence_gru else abs(share - 0.5) < 5 * 0.0112
+        factor = 1 if make is sentence_gru else 2
+        torch.testing.assert_close(hidden[:, :5], factor * state.where(hidden[:, :5] != 0, 0))
+        assert torch.equal(hidden[:, 5:], z[:, : 2 * skip])
+        network.eval()
+        hidden, (state, *_) = network.step(torch.full((400,), 8), z, network.begin(z))
+        assert torch.equal(hidden[:, :5], state) and (state - state[0]).abs().max() < 1e-12
+
+
 def test_blanks_hide_words_from_the_encoder_in_training():
     torch.manual_seed(0)
     read = Embedded(nn.Embedding(5, 1), blanks=0.2, unknown=4)
