@@ -42,15 +42,22 @@ def data():
     return numbered("toy", texts, 20)
 
 
-@pytest.fixture(scope="module")
-def pairs(data):
+def trained(size, data):
     torch.set_num_threads(1)
     return {
-        name: sentence_runs.trained(name, SIZE, data, 8, seed=0) for name in ("sMIM", "sVAE", "AE")
+        name: sentence_runs.trained(name, size, data, 8, seed=0) for name in ("sMIM", "sVAE", "AE")
     }
 
 
-def test_smim_keeps_the_code_and_the_vae_does_not(data, pairs):
+@pytest.fixture(scope="module")
+def pairs(data):
+    """Trained a little, for what holds at any weights."""
+    return trained(SimpleNamespace(**vars(SIZE) | {"epochs": 4}), data)
+
+
+@pytest.mark.slow
+def test_smim_keeps_the_code_and_the_vae_does_not(data):
+    pairs = trained(SIZE, data)
     found = {name: sentence_runs.measured(*pair, data, 0) for name, pair in pairs.items()}
     guess = WORDS * math.log(4)
     assert found["sVAE"]["rate"] < 0.5 and abs(found["sVAE"]["nll_gap"]) < 0.3
@@ -146,7 +153,7 @@ def test_objectives_of_a_seed_begin_alike_and_studies_share_weights(data):
 
 
 def test_a_trained_pair_is_not_trained_again(data, tmp_path, monkeypatch):
-    size = SimpleNamespace(**vars(SIZE) | {"epochs": 1})
+    size = SimpleNamespace(**vars(SIZE) | {"epochs": 4})
     place = tmp_path / "run.safetensors"
     first = sentence_runs.trained("sVAE", size, data, 2, 0, place)
     assert not place.is_file() and (tmp_path / "best.safetensors").is_file()
@@ -163,6 +170,10 @@ def test_a_trained_pair_is_not_trained_again(data, tmp_path, monkeypatch):
 def test_pairs_are_cut_at_the_mark_or_in_the_middle():
     assert answer_runs._cut(("a b ? c d", "e ? f", "no mark")) == [("a b", "c d"), ("e", "f"), None]
     assert answer_runs._cut(("a b c d e", "f", "g h")) == [("a b", "c d e"), None, ("g", "h")]
+
+
+@pytest.mark.slow
+def test_pairs_of_the_docstrings_are_cut_in_the_middle():
     data, pairs = answer_runs.paired("docstrings", 8, 200, 60, 30)
     assert len(pairs) == 30 and all(" ? " in text for text in data.texts["train"])
     assert data.texts["test"][3] == pairs[3].joined()

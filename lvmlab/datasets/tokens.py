@@ -24,6 +24,33 @@ class Encoded(NamedTuple):
     cut: int
     """How many texts were longer than the limit and lost their end."""
 
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], limit: int) -> "Encoded":
+        """Whole texts as numbers, cut to `limit` or filled with END."""
+        x = torch.full((len(rows), limit), END)
+        for i, row in enumerate(rows):
+            x[i, : len(row)] = torch.tensor(row[:limit])
+        sizes = torch.tensor([len(row) for row in rows])
+        return cls(x, (sizes + 1).clamp(max=limit), int((sizes > limit).sum()))
+
+
+def check_texts(texts: Sequence[str], limit: int) -> None:
+    """Raise `ValueError` for no texts, for blank ones, and for a limit below 1."""
+    if limit < 1:
+        raise ValueError(f"limit must be 1 token or more, got {limit}")
+    if not len(texts):
+        raise ValueError("texts are empty: expected one or more")
+    if empty := [i for i, text in enumerate(texts) if not text.strip()]:
+        raise ValueError(
+            f"{len(empty)} of {len(texts)} texts are empty, the first in row {empty[0]}: "
+            "leave them out"
+        )
+
+
+def until_end(row: list[int]) -> list[int]:
+    """The tokens before the first END."""
+    return row[: row.index(END)] if END in row else row
+
 
 class BytePairs:
     """A byte-level BPE tokenizer: `BytePairs.fit(texts, 4000).encode(texts, 64)`.
@@ -76,29 +103,15 @@ class BytePairs:
         Raises `ValueError` for no texts, for a text without any character but blanks, naming the
         first, and for a limit below 1.
         """
-        if limit < 1:
-            raise ValueError(f"limit must be 1 token or more, got {limit}")
-        if not len(texts):
-            raise ValueError("texts are empty: expected one or more")
-        empty = [i for i, text in enumerate(texts) if not text.strip()]
-        if empty:
-            raise ValueError(
-                f"{len(empty)} of {len(texts)} texts are empty, the first in row {empty[0]}: "
-                "leave them out"
-            )
+        check_texts(texts, limit)
         rows = [found.ids for found in self._tokenizer.encode_batch(list(texts))]
-        x = torch.full((len(rows), limit), END)
-        for i, row in enumerate(rows):
-            x[i, : len(row)] = self._number[row[:limit]]
-        sizes = torch.tensor([len(row) for row in rows])
-        return Encoded(x, (sizes + 1).clamp(max=limit), int((sizes > limit).sum()))
+        return Encoded.of([self._number[row].tolist() for row in rows], limit)
 
     def decode(self, x: Tensor) -> list[str]:
         """The texts of rows (N, T) of token numbers, each up to its first END."""
         texts = []
         for row in x.tolist():
-            row = row[: row.index(END)] if END in row else row
-            pieces = [int(self._piece[number - 1]) for number in row]
+            pieces = [int(self._piece[number - 1]) for number in until_end(row)]
             texts.append(self._tokenizer.decode(pieces).removeprefix(" "))
         return texts
 

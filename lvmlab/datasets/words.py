@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lvmlab import datasets
 from lvmlab.datasets.dataset import Dataset, bucket, chosen_rows
-from lvmlab.datasets.tokens import END, Encoded
+from lvmlab.datasets.tokens import Encoded, check_texts, until_end
 
 UNKNOWN = "<unk>"
 _WRITTEN = re.compile(rf"{UNKNOWN}|\w+(?:['’-]\w+)*|[^\w\s]")
@@ -73,31 +73,15 @@ class Words:
         `unknown_share` counts them. Raises `ValueError` for no texts, for a text without a word,
         naming the first, and for a limit below 1.
         """
-        if limit < 1:
-            raise ValueError(f"limit must be 1 token or more, got {limit}")
-        rows = [text.split() for text in texts]
-        if not rows:
-            raise ValueError("texts are empty: expected one or more")
-        if empty := [i for i, row in enumerate(rows) if not row]:
-            raise ValueError(
-                f"{len(empty)} of {len(rows)} texts are empty, the first in row {empty[0]}: "
-                "leave them out"
-            )
+        check_texts(texts, limit)
         unknown, number = self.unknown, self._number
-        x = torch.full((len(rows), limit), END)
-        for i, row in enumerate(rows):
-            kept = [number.get(word, unknown) for word in row[:limit]]
-            x[i, : len(kept)] = torch.tensor(kept)
-        sizes = torch.tensor([len(row) for row in rows])
-        return Encoded(x, (sizes + 1).clamp(max=limit), int((sizes > limit).sum()))
+        rows = [[number.get(word, unknown) for word in text.split()] for text in texts]
+        return Encoded.of(rows, limit)
 
     def decode(self, x: Tensor) -> list[str]:
         """The texts of rows (N, T) of token numbers, each up to its first END."""
-        texts = []
-        for row in x.tolist():
-            row = row[: row.index(END)] if END in row else row
-            texts.append(" ".join(self.words[number - 1] for number in row))
-        return texts
+        rows = [until_end(row) for row in x.tolist()]
+        return [" ".join(self.words[number - 1] for number in row) for row in rows]
 
     def unknown_share(self, texts: Iterable[str]) -> float:
         """The share of words that are `<unk>` here, those written so included."""
