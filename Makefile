@@ -15,6 +15,8 @@ TORCH   := $(shell grep '^torch==' constraints.txt)
 ROOT    := $(if $(filter 0,$(shell id -u)),--allow-root)
 # one thread a process: the toys are slower with more, and two processes run side by side
 QUIET   := OMP_NUM_THREADS=1 TQDM_DISABLE=1 LVMLAB_OFFLINE=1
+# compiled tests are kept, and what only the notebooks need is not imported: half of the seconds
+QUICK   := LVMLAB_PRESET=smoke PYTHONDONTWRITEBYTECODE=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DELETE_ON_ERROR:
@@ -35,7 +37,9 @@ check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(QUIET) LVMLAB_PRESET=smoke $(BIN)/python -m pytest -n 2 -q -m "not slow" tests $(TESTARGS)
+	$(BIN)/python notebooks/build.py check
+	$(QUIET) $(QUICK) $(BIN)/python -m pytest -n 2 -q -m "not slow" -p no:nbmake -p no:anyio \
+	  tests $(TESTARGS)
 
 notebooks: env
 	$(QUIET) LVMLAB_PRESET=lesson $(BIN)/python notebooks/build.py run $(NAMES)

@@ -38,6 +38,7 @@ def server(monkeypatch):
     server.how, server.requests = "good", []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
+    gc.freeze()  # so that collecting afterwards looks at what the test made alone
     yield server
     server.shutdown()
     server.server_close()
@@ -45,6 +46,7 @@ def server(monkeypatch):
     with warnings.catch_warnings():  # a failed request keeps its socket until it is collected
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+    gc.unfreeze()
 
 
 @pytest.fixture

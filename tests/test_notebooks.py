@@ -1,27 +1,37 @@
 """The committed notebooks: outputs of these very cells, small, without errors or widget state."""
 
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
 
-import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
-build = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(build)
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
-NOTEBOOKS = build.notebooks()
+
+@pytest.fixture(scope="module")
+def build():
+    """Slow tests alone ask for it, because nbformat takes seconds to import."""
+    spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cells_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
 def test_the_course_is_there():
     assert [p.name[:2] for p in NOTEBOOKS[:3]] == ["00", "01", "02"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_committed_outputs_are_those_of_the_cells(path):
+def test_committed_outputs_are_those_of_the_cells(build, path):
     assert build.problems(path) == []
 
 
@@ -29,25 +39,26 @@ def test_committed_outputs_are_those_of_the_cells(path):
 def test_every_picture_is_there_without_a_kernel(path):
     pictures = [
         output
-        for cell in nbformat.read(path, as_version=4).cells
+        for cell in cells_of(path)
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
     assert len(pictures) >= 3
-    assert all("alt" in str(p.metadata) or p.data.get("text/plain") for p in pictures)
+    assert all("alt" in str(p["metadata"]) or p["data"].get("text/plain") for p in pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_the_readmes_picture_is_the_first_of_the_notebook(path):
+def test_the_readmes_picture_is_the_first_of_the_notebook(build, path):
     kept = ROOT / "notebooks" / "pictures" / f"{path.stem}.png"
     assert kept.read_bytes() == build.first_picture(path)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_claims_exercises_and_sizes_are_in_the_cells(path):
-    cells = nbformat.read(path, as_version=4).cells
-    code = "\n".join(c.source for c in cells if c.cell_type == "code")
-    prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in cells_of(path)]
+    code = "\n".join(source for kind, source in cells if kind == "code")
+    prose = "\n".join(source for kind, source in cells if kind == "markdown")
     assert len(re.findall(r"^\s*assert ", code, re.M)) >= 3
     exercise = path.stem[3:]
     assert f"from lvmlab.exercises import {exercise}" in code
@@ -55,7 +66,10 @@ def test_claims_exercises_and_sizes_are_in_the_cells(path):
     assert (ROOT / "lvmlab" / "exercises" / f"{exercise}.py").exists()
 
 
-def test_outputs_older_than_the_cells_are_found_out(tmp_path):
+@pytest.mark.slow
+def test_outputs_older_than_the_cells_are_found_out(build, tmp_path):
+    import nbformat
+
     path = tmp_path / "00_copy.ipynb"
     shutil.copy(NOTEBOOKS[0], path)
     notebook = nbformat.read(path, as_version=4)
@@ -64,7 +78,10 @@ def test_outputs_older_than_the_cells_are_found_out(tmp_path):
     assert any("older than its code cells" in p for p in build.problems(path))
 
 
-def test_bad_outputs_are_found_out(tmp_path):
+@pytest.mark.slow
+def test_bad_outputs_are_found_out(build, tmp_path):
+    import nbformat
+
     path = tmp_path / "00_copy.ipynb"
     notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
     cell = next(c for c in notebook.cells if c.cell_type == "code")
@@ -78,7 +95,9 @@ def test_bad_outputs_are_found_out(tmp_path):
 
 
 @pytest.mark.slow
-def test_executing_writes_outputs_and_stamp(tmp_path, monkeypatch):
+def test_executing_writes_outputs_and_stamp(build, tmp_path, monkeypatch):
+    import nbformat
+
     monkeypatch.setenv("LVMLAB_PRESET", "lesson")
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell("print(6 * 7)")]
@@ -93,7 +112,7 @@ def test_executing_writes_outputs_and_stamp(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_site_lists_the_course(tmp_path):
+def test_the_site_lists_the_course(build, tmp_path):
     build.site(tmp_path)
     index = (tmp_path / "index.html").read_text()
     for path in NOTEBOOKS:
