@@ -74,7 +74,7 @@ WRONG_SWAPS = {
     "not at all": (swapped(torch.arange), "nothing changed"),
     "a gain": (swapped(rolled, sign=-1), "what the other codes cost MORE"),
     "halved": (swapped(rolled, sign=0.5), "the loss is 15 nats"),
-    "one for each row": (lambda p, q, batch: torch.zeros(3), "return one number"),
+    "one for each row": (lambda p, q, batch: torch.zeros(3), "must be one number"),
     "not finite": (lambda p, q, batch: float("nan"), "must be finite"),
 }
 

@@ -5,10 +5,13 @@ In a notebook: `start_here.collapse_beta(my_function)` shows a verdict and never
 """
 
 import inspect
+import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 class Wrong(Exception):  # noqa: N818 - an answer is wrong, the program is not
@@ -75,6 +78,24 @@ def expect(condition: Any, hint: str) -> None:
     """Raise `Wrong` with this hint unless the condition holds."""
     if not condition:
         raise Wrong(hint)
+
+
+def number(name: str, value: Any) -> float:
+    """The answer as a float; `Wrong` for several numbers and for one that is not finite."""
+    value = value.detach().cpu() if hasattr(value, "detach") else value
+    held = np.asarray(value, dtype=float)
+    expect(held.size == 1, f"{name} must be one number, yours has shape {held.shape}")
+    found = float(held.reshape(()))
+    expect(math.isfinite(found), f"{name} must be finite, yours is {found}")
+    return found
+
+
+def array(name: str, value: Any, shape: tuple[int, ...], mind: str = "") -> Any:
+    """The answer as an array of this shape; `Wrong` for another and for values not finite."""
+    found = np.asarray(value, dtype=float)
+    expect(found.shape == shape, f"{name} must have shape {shape}, yours is {found.shape}")
+    expect(np.isfinite(found).all(), "; ".join(filter(None, (f"{name} must be finite", mind))))
+    return found
 
 
 def _asked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,20 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from lvmlab.exercises import Exercise, expect
+from lvmlab.exercises import Exercise, array, expect
 
 Array = Any
 
 P_T = np.array([0.5, 0.3, 0.2])
 P_K1 = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])  # p(k1|t), a row for each t
 P_K2 = np.array([[0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
-
-
-def _array(name: str, value: Any, shape: tuple[int, ...]) -> Array:
-    found = np.asarray(value, dtype=float)
-    expect(found.shape == shape, f"{name} must have shape {shape}, yours is {found.shape}")
-    expect(np.isfinite(found).all(), f"{name} must be finite")
-    return found
 
 
 def _network(seed: int, half: int) -> Callable[[Array], tuple[Array, Array]]:
@@ -39,7 +32,7 @@ def _check_coupling(coupling: Callable[..., Any], inverse: Callable[..., Any]) -
         x = random.normal(size=(4, 2 * half))
         made = coupling(x, net)
         expect(isinstance(made, tuple) and len(made) == 2, "return two things: y, log_det")
-        y, log_det = _array("y", made[0], x.shape), _array("log_det", made[1], (4,))
+        y, log_det = array("y", made[0], x.shape), array("log_det", made[1], (4,))
         expect(abs(y[:, :half] - x[:, :half]).max() < 1e-9, "the first half stays as it is")
         wrong, _ = net(x[:, half:])
         s, shift = net(x[:, :half])
@@ -61,7 +54,7 @@ def _check_coupling(coupling: Callable[..., Any], inverse: Callable[..., Any]) -
             abs(y[:, half:] - (x[:, half:] * np.exp(s) + shift)).max() < 1e-6,
             "y2 = x2 exp(s) + shift, with s and shift from net(x1)",
         )
-        back = _array("the inverse", inverse(y, net), x.shape)
+        back = array("the inverse", inverse(y, net), x.shape)
         expect(
             abs(back - x).max() < 1e-6,
             f"inverse(coupling(x)) is off by {abs(back - x).max():.2g}: take the shift away first",
@@ -86,7 +79,7 @@ def _check_combine(combine: Callable[..., Any]) -> None:
     for rows in ([P_K1, P_K2], [P_K1], [P_K1, P_K2, third]):
         decoders, priors = _decoders(rows)
         shape = (3, *(r.shape[1] for r in rows))
-        found = _array("the table", combine(P_T, decoders, priors), shape)
+        found = array("the table", combine(P_T, decoders, priors), shape)
         product = np.ones((3,))
         for decoder, prior in zip(decoders, priors, strict=True):
             product = (

@@ -6,21 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from lvmlab.exercises import Exercise, expect
-
-
-def _number(name: str, value: Any) -> float:
-    array = np.asarray(value, dtype=float)
-    expect(array.size == 1, f"{name} must be one number, yours has shape {array.shape}")
-    found = float(array.reshape(()))
-    expect(not math.isnan(found), f"{name} is not a number")
-    return found
+from lvmlab.exercises import Exercise, expect, number
 
 
 def _two(value: Any, names: str) -> tuple[float, float]:
     expect(isinstance(value, tuple) and len(value) == 2, f"return two things: {names}")
     first, second = names.split(", ")
-    return _number(first, value[0]), _number(second, value[1])
+    return number(first, value[0]), number(second, value[1])
 
 
 def _waves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,7 +27,7 @@ def _check_mcc(mcc: Callable[..., Any]) -> None:
     from lvmlab.diagnostics import mcc as known
 
     z, moved, mixed = _waves()
-    found = _number("the score", mcc(z, moved))
+    found = number("the score", mcc(z, moved))
     expect(
         abs(found - 1) < 1e-9 or abs(found - 1 / 3) > 1e-9,
         "a flipped axis is the same axis: one of three has the other sign here",
@@ -51,14 +43,14 @@ def _check_mcc(mcc: Callable[..., Any]) -> None:
         a = random.normal(size=(40, 4))
         cases.append((a, a @ random.normal(size=(4, 4)) + random.normal(size=a.shape)))
     for a, b in cases:
-        found, right = _number("the score", mcc(a, b)), known(a, b, shuffles=2).mcc
+        found, right = number("the score", mcc(a, b)), known(a, b, shuffles=2).mcc
         greedy = np.abs(known(a, b, shuffles=2).correlations).max(1).mean()
         expect(
             abs(found - right) < 1e-6 or abs(found - greedy) > 1e-9,
             f"two latents chose one partner: {found:.4f} is above the best pairing, {right:.4f}",
         )
         expect(abs(found - right) < 1e-6, f"the best pairing gives {right:.6f}, yours {found:.6f}")
-        back = _number("the score", mcc(b, a))
+        back = number("the score", mcc(b, a))
         expect(abs(back - found) < 1e-9, "the score of (b, a) must be that of (a, b)")
 
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from lvmlab.exercises import Exercise, expect
+from lvmlab.exercises import Exercise, expect, number
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -20,14 +21,6 @@ def _log_normal(z: Any, mean: Any, scale: Any) -> Any:
 def _log_sum_exp(values: Any, axis: int) -> Any:
     peak = values.max(axis, keepdims=True)
     return np.log(np.exp(values - peak).sum(axis)) + peak.squeeze(axis)
-
-
-def _number(name: str, value: Any) -> float:
-    array = np.asarray(value, dtype=float)
-    expect(array.size == 1, f"{name} must be one number, yours has shape {array.shape}")
-    found = float(array.reshape(()))
-    expect(math.isfinite(found), f"{name} must be finite, yours is {found}")
-    return found
 
 
 def _posteriors(rows: int, aggregate: float, seed: int) -> tuple[Any, Any, Any]:
@@ -56,7 +49,9 @@ def _split(means: Any, scales: Any, samples: Any) -> tuple[float, float, float, 
     return gains[0], gains[1], (everyone - prior).mean(), (own - prior).mean()
 
 
-def _check_split(split_rate: Callable[..., Any]) -> None:
+@cache
+def _cases() -> list[tuple[tuple[Any, ...], tuple[float, ...]]]:
+    """Posteriors with their samples, and what `_split` says of them."""
     cases = [_posteriors(2000, 0.05, 0), _posteriors(300, 0.4, 1)]
     random = np.random.default_rng(2)
     means = random.standard_normal((60, 3))
@@ -64,14 +59,18 @@ def _check_split(split_rate: Callable[..., Any]) -> None:
     cases.append((means, scales, means + scales * random.standard_normal((60, 3))))
     far = 100.0 * np.arange(5)[:, None]
     cases.append((far, np.ones((5, 1)), far + 0.1))
-    for case in cases:
+    return [(case, _split(*case)) for case in cases]
+
+
+def _check_split(split_rate: Callable[..., Any]) -> None:
+    for case, right in _cases():
         answer = split_rate(*(part.copy() for part in case))
         expect(
             isinstance(answer, tuple) and len(answer) == 2,
             "return two things: information, mismatch",
         )
-        found = _number("information", answer[0]), _number("mismatch", answer[1])
-        _compare_split(len(case[0]), found, _split(*case))
+        found = number("information", answer[0]), number("mismatch", answer[1])
+        _compare_split(len(case[0]), found, right)
 
 
 def _compare_split(rows: int, found: tuple[float, float], right: tuple[float, ...]) -> None:

@@ -5,16 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from lvmlab.exercises import Exercise, expect
+from lvmlab.exercises import Exercise, array, expect
 
 Array = Any
 
-
-def _array(name: str, value: Any, shape: tuple[int, ...]) -> Array:
-    found = np.asarray(value, dtype=float)
-    expect(found.shape == shape, f"{name} must have shape {shape}, yours is {found.shape}")
-    expect(np.isfinite(found).all(), f"{name} must be finite; mind 0 log 0")
-    return found
+ZERO = "mind 0 log 0"
 
 
 def _cases() -> list[tuple[Array, Array, Array, Array]]:
@@ -29,7 +24,7 @@ def _cases() -> list[tuple[Array, Array, Array, Array]]:
 
 def _check_bound(mixture_bound: Callable[..., Any]) -> None:
     for log_lik, kl, pi, prior in _cases():
-        found = _array("the bound", mixture_bound(log_lik, kl, pi, prior), (len(pi),))
+        found = array("the bound", mixture_bound(log_lik, kl, pi, prior), (len(pi),), ZERO)
         discrete = (pi * np.log(pi / prior)).sum(1)
         inside = (pi * log_lik).sum(1)
         right = inside - (pi * kl).sum(1) - discrete
@@ -49,7 +44,7 @@ def _check_bound(mixture_bound: Callable[..., Any]) -> None:
         expect(even or far(inside - (pi * kl).sum(1) - uniform), "the prior of k need not be even")
         expect(not far(right), f"expected {right[0]:.6f} in the first row, yours is {found[0]:.6f}")
     one_hot = mixture_bound(np.array([[-1.0, -9]]), np.ones((1, 2)), np.eye(2)[:1], np.full(2, 0.5))
-    value = _array("the bound at a weight of 0", one_hot, (1,))
+    value = array("the bound at a weight of 0", one_hot, (1,), ZERO)
     expect(
         abs(value[0] + 2 + np.log(2)) < 1e-6,
         f"with all weight on one k it is {-2 - np.log(2):.4f}, yours is {value[0]:.4f}",
@@ -61,7 +56,7 @@ def _check_best(best_pi: Callable[..., Any]) -> None:
     f = np.concatenate([random.normal(0, s, (3, 4)) for s in (1, 30)]) - 200
     prior = np.array([0.7, 0.2, 0.07, 0.03])
     for weights in (np.full(4, 0.25), prior):
-        pi = _array("the weights", best_pi(f, weights), f.shape)
+        pi = array("the weights", best_pi(f, weights), f.shape, ZERO)
         expect(abs(pi.sum(1) - 1).max() < 1e-6 and (pi >= 0).all(), "rows must sum to 1")
         plus, minus, flat = (
             np.exp(t - t.max(1, keepdims=True))

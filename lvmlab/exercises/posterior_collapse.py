@@ -6,15 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lvmlab.exercises import Exercise, expect
-
-
-def _number(name: str, value: Any) -> float:
-    array = np.asarray(value, dtype=float)
-    expect(array.size == 1, f"{name} must be one number, yours has shape {array.shape}")
-    found = float(array.reshape(()))
-    expect(math.isfinite(found), f"{name} must be finite, yours is {found}")
-    return found
+from lvmlab.exercises import Exercise, expect, number
 
 
 def _dials_loss(v: float, s: float, beta: float, weight: float, rho: Any, second: Any) -> Any:
@@ -55,8 +47,8 @@ def _check_dials(linear_solution: Callable[..., Any]) -> None:
             isinstance(answer, tuple) and len(answer) == 2,
             "return two things: information, aggregate_variance",
         )
-        information = _number("information", answer[0])
-        aggregate = _number("aggregate_variance", answer[1])
+        information = number("information", answer[0])
+        aggregate = number("aggregate_variance", answer[1])
         _compare_dials(case, information, aggregate)
 
 
@@ -115,7 +107,7 @@ def _check_floor(floor_information: Callable[..., Any]) -> None:
         for _ in range(8)
     ]
     for v, s, floor in cases:
-        found = _number("the information", floor_information(v, s, floor))
+        found = number("the information", floor_information(v, s, floor))
         right = _floor_searched(v, s, floor)
         told = f"at v={v:.2f}, s={s:.2f}, floor={floor:.4f}"
         expect(
@@ -136,7 +128,7 @@ def _check_floor(floor_information: Callable[..., Any]) -> None:
             f"{told} a search finds {right:.4f} nats, yours are {found:.4f}",
         )
     for floor in (5.0, 2 * math.sqrt(2.0)):
-        found = _number("the information", floor_information(2.0, 0.5, floor))
+        found = number("the information", floor_information(2.0, 0.5, floor))
         expect(
             abs(found) < 1e-9,
             f"try floor = 5: noise as wide as that leaves 0 nats, yours are {found:.3f}",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lvmlab.diagnostics import report
 from lvmlab.diagnostics.estimators import NEAR
-from lvmlab.exercises import Exercise, expect
+from lvmlab.exercises import Exercise, expect, number
 from lvmlab.joint import Joint
 
 W, A, SIGMA, S = math.sqrt(3.75), math.sqrt(3.75) / 4, 0.25, 0.5  # the healthy line, v = 4
@@ -82,14 +82,14 @@ def _check_swap(swap: Callable[..., Any]) -> None:
     for seed in range(3):
         torch.manual_seed(seed)
         batch = {"x": _line(4000, seed + 10_000)}
-        found.append(_number(swap(*_pair(W, A, SIGMA, S), batch)))
+        found.append(number("the loss", swap(*_pair(W, A, SIGMA, S), batch)))
     nats = float(np.mean(found))
     told = f"on the healthy line the loss is 15 nats, yours is {nats:.2f}"
     expect(abs(nats) > 0.2, "nothing changed: z and x were swapped together, or not at all")
     expect(nats > 0, f"{told}: a loss is what the other codes cost MORE")
     expect(abs(nats - 15) < 1.0, told)
     torch.manual_seed(5)
-    ignored = _number(swap(*_pair(0.0, 0.0, 1.0, 2.0), {"x": _line(500)}))
+    ignored = number("the loss", swap(*_pair(0.0, 0.0, 1.0, 2.0), {"x": _line(500)}))
     expect(abs(ignored) < 1e-3, f"a decoder that ignores z loses 0, yours loses {ignored:.3f}")
     _check_fixed_points(swap)
 
@@ -98,21 +98,12 @@ def _check_fixed_points(swap: Callable[..., Any]) -> None:
     """Two rows: only a swap without fixed points costs the same on every call."""
     x = torch.tensor([[-2.0], [2.0]])
     p, q = _pair(2.0, 0.5, 1e-3, 0.5)
-    losses = [_number(swap(p, q, {"x": x})) for _ in range(12)]
+    losses = [number("the loss", swap(p, q, {"x": x})) for _ in range(12)]
     expect(
         min(losses) > 25,
         f"some rows kept their own code: biased down (two rows lose 32 nats each, yours "
         f"{min(losses):.1f})",
     )
-
-
-def _number(value: Any) -> float:
-    value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-    array = np.asarray(value, dtype=float)
-    expect(array.size == 1, f"return one number, yours has shape {array.shape}")
-    found = float(array.reshape(()))
-    expect(math.isfinite(found), f"the loss must be finite, yours is {found}")
-    return found
 
 
 STRANGERS = {  # rate, gap, information, mismatch, NLL, active units, state
