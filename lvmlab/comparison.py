@@ -104,8 +104,6 @@ def compare(
     Raises `ValueError` for data that cannot be read, fewer than 50 rows, labels of another length,
     objectives that are unknown or given twice, and settings out of range.
     """
-    from tqdm.auto import tqdm
-
     wanted = _objectives(objectives)
     found = _read(data, labels, column)
     _check(len(found), seeds, held_out, steps, latents)
@@ -122,6 +120,16 @@ def compare(
     place = _place(folder, x, found, make, settings)
     origin = provenance.here("compare", "yours", seeds)
     origin["command"] = f"lvmlab.compare({found.name!r}, {list(wanted)}, seeds={seeds})"
+    records, errors = _filled(plan, wanted, place, origin)
+    return Comparison(ledger.summarise(records), errors, note)
+
+
+def _filled(
+    plan: Plan, wanted: dict[str, Objective], place: Path, origin: Any
+) -> tuple[list[Any], dict[str, str]]:
+    """What each objective gave, now or before, and by name why another gave nothing."""
+    from tqdm.auto import tqdm
+
     records, errors = [], {}
     for cell in (bar := tqdm(plan.cells, desc="compare", unit="objective", delay=2)):
         bar.set_postfix_str(cell.objective, refresh=False)
@@ -130,7 +138,7 @@ def compare(
             records += ledger.fill(place / mark, plan, cell, origin)
         except (ArithmeticError, ValueError, RuntimeError) as error:
             errors[cell.objective] = f"{type(error).__name__}: {error}"
-    return Comparison(ledger.summarise(records), errors, note)
+    return records, errors
 
 
 class _Task:

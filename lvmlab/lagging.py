@@ -77,7 +77,26 @@ def lag(
     modules: dict[str, nn.Module] = {"p": p, "q": q, "lag": state}
     if isinstance(objective, nn.Module):
         modules["objective"] = objective
-    everything = held["decoder"] + held["encoder"]
+    descend = _descent(objective, p, q, held["decoder"] + held["encoder"], clip)
+
+    def move(batch: Batch) -> Evaluation:
+        lagging = bool(state.lagging)
+        if lagging:
+            _catch_up(lambda b: descend(b, encoder).loss.item(), batch, batches, state, most, look)
+        evaluation = descend(batch, *((decoder,) if lagging else (decoder, encoder)))
+        state.done += 1
+        if lagging and int(state.done) % len(batches) == 0:
+            _judge(state, modules, information, patience)
+        return evaluation
+
+    optimisers = {"decoder": decoder, "encoder": encoder}
+    return Step(f"lag {name_of(objective)}", move, modules, optimisers)
+
+
+def _descent(
+    objective: Objective, p: Joint, q: Joint, everything: list[Any], clip: float | None
+) -> Callable[..., Evaluation]:
+    """One gradient of all parameters, for those optimisers that are handed over."""
 
     def descend(batch: Batch, *optimisers: Optimizer) -> Evaluation:
         for parameter in everything:
@@ -87,30 +106,28 @@ def lag(
             optimiser.step()
         return evaluation
 
-    def catch_up(batch: Batch) -> None:
-        before, losses = float("inf"), []
-        for count in range(1, most):
-            losses.append(descend(batch, encoder).loss.item())
-            state.inner += 1
-            if count % look == 0:
-                mean, losses = sum(losses) / len(losses), []
-                if not mean < before:
-                    return
-                before = mean
-            batch = _like(batches.at(int(state.inner)), batch)
+    return descend
 
-    def move(batch: Batch) -> Evaluation:
-        lagging = bool(state.lagging)
-        if lagging:
-            catch_up(batch)
-        evaluation = descend(batch, *((decoder,) if lagging else (decoder, encoder)))
-        state.done += 1
-        if lagging and int(state.done) % len(batches) == 0:
-            _judge(state, modules, information, patience)
-        return evaluation
 
-    optimisers = {"decoder": decoder, "encoder": encoder}
-    return Step(f"lag {name_of(objective)}", move, modules, optimisers)
+def _catch_up(
+    descend: Callable[[Batch], float],
+    batch: Batch,
+    batches: Stream,
+    state: Lag,
+    most: int,
+    look: int,
+) -> None:
+    """Encoder steps until the mean loss of `look` of them is not below that of those before."""
+    before, losses = float("inf"), []
+    for count in range(1, most):
+        losses.append(descend(batch))
+        state.inner += 1
+        if count % look == 0:
+            mean, losses = sum(losses) / len(losses), []
+            if not mean < before:
+                return
+            before = mean
+        batch = _like(batches.at(int(state.inner)), batch)
 
 
 def _judge(

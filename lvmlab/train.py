@@ -67,16 +67,10 @@ def fit(
     _check_every(validate_every, patience, validate, checkpoint, stream)
     _check_stored(step, stream)
     device = devices.pick(device)
-    for module in step.modules.values():
-        module.to(device)
+    _place(step.modules, device)
     if isinstance(stream, Batches):
         stream.to(device)
-    run = Run()
-    settings = {
-        "preset": preset_name(),
-        "step": step.name,
-        "batches": stream.describe() if hasattr(stream, "describe") else {},
-    } | (settings or {})
+    run, settings = Run(), _settings(step, stream, settings)
     if checkpoint is not None and resume and Path(checkpoint).is_file():
         restore(Path(checkpoint), step, schedulers, run, settings)
     look_every, save_every = validate_every or len(stream), checkpoint_every or len(stream)
@@ -91,18 +85,11 @@ def fit(
             stop = run.done >= total or (looked and _exhausted(run, patience))
             saves = checkpoint is not None and (run.done % save_every == 0 or stop)
             if looked or saves or stop or len(run.waiting) >= _FLUSH:
-                _flush(run, step, checkpoint)
-                bar.set_postfix(loss=f"{run.history['loss'][-1]:.4g}", refresh=False)
-                run.history.seconds += time.perf_counter() - started
-                started = time.perf_counter()
+                started = _flush(run, step, checkpoint, bar, started)
             if saves and checkpoint is not None:
                 save(checkpoint, step, schedulers, run, settings)
             bar.update(1)
-    run.history.outcome = _outcome(run, total)
-    if run.best_weights:
-        for name, weights in run.best_weights.items():
-            step.modules[name].load_state_dict(weights)
-    return run.history
+    return _finish(run, step, total)
 
 
 def watch(
@@ -139,8 +126,7 @@ def _turns(
     device: torch.device,
 ) -> Iterator[int]:
     run, random = Run(), None
-    for module in step.modules.values():
-        module.to(device)
+    _place(step.modules, device)
     yield 0
     while run.done < steps:
         train(True, step.modules)
@@ -174,8 +160,7 @@ def evaluate(
     sums: dict[str, Tensor] = {}
     rows = 0
     with evaluating(modules), torch.no_grad():
-        for module in modules.values():
-            module.to(device)
+        _place(modules, device)
         for batch in batches:
             evaluation = objective(p, q, _move(batch, device))
             size = len(next(iter(batch.values())))
@@ -185,6 +170,17 @@ def evaluate(
     if not rows:
         raise ValueError("batches gave nothing to evaluate: expected one batch or more")
     return {name: (value / rows).item() for name, value in sums.items()}
+
+
+def _place(modules: dict[str, nn.Module], device: torch.device) -> None:
+    for module in modules.values():
+        module.to(device)
+
+
+def _settings(step: Step, stream: Any, given: dict[str, Any] | None) -> dict[str, Any]:
+    """What a checkpoint must agree with."""
+    batches = stream.describe() if hasattr(stream, "describe") else {}
+    return {"preset": preset_name(), "step": step.name, "batches": batches} | (given or {})
 
 
 def _advance(
@@ -226,9 +222,8 @@ def _look(run: Run, step: Step, validate: Callable[[], float], schedulers: Seque
             scheduler.step(value)
 
 
-def _flush(run: Run, step: Step, checkpoint: str | Path | None) -> None:
-    if not run.waiting:
-        return
+def _flush(run: Run, step: Step, checkpoint: str | Path | None, bar: Any, started: float) -> float:
+    """Write the waiting terms and the seconds since `started` into the history; the time now."""
     first = run.done - len(run.waiting)
     run.history.append(run.waiting)
     rows, run.waiting = run.waiting, []
@@ -236,6 +231,18 @@ def _flush(run: Run, step: Step, checkpoint: str | Path | None) -> None:
         if loss != loss or abs(loss) == float("inf"):
             kept = f" The last good checkpoint is {checkpoint}." if checkpoint else ""
             raise FloatingPointError(f"step {first + i}: {not_finite(step.name, rows[i])}{kept}")
+    bar.set_postfix(loss=f"{run.history['loss'][-1]:.4g}", refresh=False)
+    now = time.perf_counter()
+    run.history.seconds += now - started
+    return now
+
+
+def _finish(run: Run, step: Step, total: int) -> History:
+    """Say how it ended, and put the best weights back where there was a look."""
+    run.history.outcome = _outcome(run, total)
+    for name, weights in run.best_weights.items():
+        step.modules[name].load_state_dict(weights)
+    return run.history
 
 
 def _means(evaluation: Evaluation) -> dict[str, Tensor]:
