@@ -316,6 +316,7 @@ def test_infonce_stays_below_known_information_and_below_log_b(side, information
         assert mean[other] < mean[best] - 0.02
 
 
+@pytest.mark.slow
 def test_a_trained_critic_finds_most_of_the_information_and_never_more():
     p, q = gaussian_joints(1.386)
     critic = NeuralCritic(nn.Linear(2, 2, bias=False))

@@ -120,6 +120,7 @@ def test_mi_estimator_ceiling(size):
         assert apart.ceiling == math.inf
 
 
+@pytest.mark.slow
 def test_minibatch_information_reads_a_known_information_between_its_two_bounds():
     true, seeds = 2.08, 20
     low, high, small = [], [], []

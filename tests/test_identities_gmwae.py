@@ -222,6 +222,7 @@ def test_mmd_exact_discrete():
     torch.testing.assert_close(one_hot, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_mmd_exact_discrete_is_the_mean_over_draws_of_k(seed):
     """The weighted number is the expectation of the plain one when k is drawn for each row."""

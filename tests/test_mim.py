@@ -385,6 +385,7 @@ def test_hierarchies_are_drawn_from_p_with_gradients():
     assert middle.network.layers[0].weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mim", "amim", "MIM - H", "VAE + H", "symmetric KL"])
 def test_everything_trains(name):
     def density():

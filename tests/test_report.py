@@ -76,6 +76,7 @@ def test_elbo_surgery_on_estimates(name):
         assert abs(left) < 1e-9
 
 
+@pytest.mark.slow
 def test_active_units_do_not_show_information():
     """Identity `active-units`: tiny codes count as one unit and hold nothing."""
     for seed in range(5):

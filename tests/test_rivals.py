@@ -65,6 +65,7 @@ def test_refinement_is_momentum_ascent_written_out(float64):
     torch.testing.assert_close(found.scale, (log_variance / 2).exp())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [0.5, 1e9], ids=["clipped", "free"])
 def test_gradients_through_the_refinement_are_those_of_finite_differences(clip, float64):
     """d loss / d every weight of encoder and decoder, through five steps and their gradients."""

@@ -87,6 +87,7 @@ def test_all_methods_begin_with_the_same_encoder_and_decoder():
         critic_runs.begun("GAN", CRITICS, SHAPE, 0)
 
 
+@pytest.mark.slow
 def test_a_head_start_teaches_the_decoder_alone(data):
     size = SimpleNamespace(**vars(CRITICS) | {"head": 30})
     p, q = critic_runs.begun("VAE", size, SHAPE, 0)

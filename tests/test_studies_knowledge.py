@@ -252,6 +252,7 @@ def test_bits_per_dimension_through_z_are_those_through_t():
     assert found["rate_bits_per_dim"] == 0 and 0 <= found["accuracy_percent"] <= 100
 
 
+@pytest.mark.slow
 def test_what_a_code_hides_is_the_rate():
     trained = knowledge_runs.image_flow(SETS, ("low", "high"), 0)
     rows = knowledge_runs.stored(

@@ -34,6 +34,7 @@ def test_all_objectives_begin_with_the_same_weights_and_see_the_same_batches(dat
     assert (one - other_seed).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_looking_more_often_does_not_change_the_run(data):
     rare, often = (
         runs.trained("GM-WAE", SIZE, data, "pinwheel", 0, looks=looks)

@@ -316,6 +316,7 @@ def data():
 RECIPE = Recipe(2, looks=2, batch=8, cutoffs=(20, 100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["CoLLike", "MaL"])
 def test_information_and_aggregated_kl_stay_below_the_ceiling(data, objective):
     run = text_runs.trained(objective, data, RECIPE, 0)

@@ -80,6 +80,7 @@ def test_words_and_marks_are_put_apart_in_lower_case():
 # -- sets of sentences
 
 
+@pytest.mark.slow
 def test_docstrings_are_cut_to_sentences_of_these_lengths():
     few = sentences("docstrings", most=8, least=5, size=40)
     assert len(few) == 40 and few["label"].shape == (40,)
