@@ -52,16 +52,20 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
                           "mixings": tuple(_PAPER | {"per_segment": n}
                                            for n in (100, 200, 500, 1000, 2000))},
     },
-    # as "ica-synthetic"; short_steps: where one setting is changed, or the number of rows
+    # as "ica-synthetic"; short_steps: where one setting is changed, or the number of rows;
+    # long_changes: of VaDE in the second mixing, at full length too
     "ica-grid": {
         "smoke": _NETS | {"seeds": 2, "lr": 4e-3, "steps": 60, "short_steps": 30,
                           "mixings": _SMALL, "changes": ("K = 20",),
+                          "long_changes": ("start spread",),
                           "per_segment": (20,), "minutes": 0.3},
         "lesson": _NETS | {"seeds": 3, "lr": 4e-3, "steps": 5000, "short_steps": 2000,
                            "mixings": _READINGS[:2], "changes": tuple(_CHANGES)[:3],
+                           "long_changes": (),
                            "per_segment": (100, 2000), "minutes": 12},
         "paper": _NETS | {"seeds": 5, "lr": 1e-3, "steps": 70_000, "short_steps": 10_000,
                           "mixings": _READINGS, "changes": tuple(_CHANGES),
+                          "long_changes": ("K = 100", "start spread", "width 128"),
                           "per_segment": (100, 200, 500, 1000, 2000), "minutes": 150},
     },
     **pictures.SIZES,
@@ -100,7 +104,7 @@ def ica_grid(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
 
     First every reading of the mixing, at full length. Then, shorter, one change at a time in two of
     them: the number of components, how they start, the width of the networks, the scale of p(x|z);
-    and the number of rows. Numbers as in `identifiability_runs.scored`, beside those of the data,
+    and the number of rows; some of the changes of VaDE at full length too. Numbers as in `identifiability_runs.scored`, beside those of the data,
     PCA, FastICA and a plain VAE; iVAE has no components to choose.
     """
     size = sizes(SIZES["ica-grid"], preset)
@@ -112,13 +116,14 @@ def ica_grid(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
     plan = [(settings, "", full) for settings in size.mixings]
     plan += [(s, more, of) for s in size.mixings[:2] for more, of in changed.items()]
     plan += [(figure | {"per_segment": n}, short, base) for n in fewer]
+    plan += [(size.mixings[1], f", {name}", full | _CHANGES[name]) for name in size.long_changes]
     beside = {"": NO_MODEL, short: ("VAE",)}
     cells = [
         Cell(system(**settings) + more, kind, "segments",
              partial(unmixed, kind, settings, SimpleNamespace(**chosen)))
         for settings, more, chosen in plan
         for kind in (*beside.get(more, ()), "iVAE", "VaDE")
-        if kind == "VaDE" or "K =" not in more
+        if kind == "VaDE" or ("K =" not in more and more.removeprefix(", ") not in _CHANGES)
     ]  # fmt: skip
     return measure("ica-grid", preset, size.seeds if seeds is None else seeds, cells)
 
