@@ -24,6 +24,7 @@ from lvmlab.widgets.panel import Panel
 from lvmlab.widgets.pointer import Pointer, Touch
 from lvmlab.widgets.recording import Recording
 from lvmlab.widgets.second_opinion import second_opinion, second_opinions
+from lvmlab.widgets.sentence_desk import sentence_desk
 from lvmlab.widgets.table_bench import table_bench, table_states
 from lvmlab.widgets.table_films import TableRecording
 from lvmlab.widgets.table_machine import table_machine, table_machine_states
@@ -67,6 +68,7 @@ __all__ = [
     "mcc_states",
     "second_opinion",
     "second_opinions",
+    "sentence_desk",
     "table_bench",
     "table_machine",
     "table_machine_states",
