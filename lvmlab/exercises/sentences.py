@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvmlab.exercises import Exercise, expect
+from lvmlab.exercises import Exercise, expect, number
 
 # Three sentences and three codes: P(x), q(z|x), p(x|z), P(z).
 P_X = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
@@ -23,12 +23,6 @@ def _tensor(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     expect(tuple(found.shape) == shape, f"{name} must be {shape}, yours is {tuple(found.shape)}")
     expect(bool(found.isfinite().all()), f"{name} must be finite: use a stable log of a mean")
     return found.double()
-
-
-def _number(name: str, value: Any) -> float:
-    found = torch.as_tensor(value)
-    expect(found.numel() == 1, f"{name} is one number, yours has shape {tuple(found.shape)}")
-    return float(found)
 
 
 def _near(a: float, b: float, tolerance: float = 1e-5) -> bool:
@@ -107,31 +101,31 @@ def _two(found: Any) -> Any:
 
 
 def _check_bleu(bleu: Callable[..., Any]) -> None:
-    the = _number("BLEU-1", bleu("the the the the the the the", "the cat is on the mat"))
+    the = number("BLEU-1", bleu("the the the the the the the", "the cat is on the mat"))
     expect(
         not _near(the, 1.0), "'the' seven times scores 1: a word counts at most as often as there"
     )
     expect(not _near(the, 1 / 7), "the reference has 'the' twice: sets forget how often")
     expect(_near(the, 2 / 7), f"'the' seven times should score 2 / 7 = 0.285714, yours {the:.6f}")
-    short = _number("BLEU-1", bleu("the the cat sat", "the cat sat on the mat"))
+    short = number("BLEU-1", bleu("the the cat sat", "the cat sat on the mat"))
     expect(not _near(short, 1.0), "four words for six: the penalty exp(1 - r / c) is missing")
     expect(not _near(short, math.exp(1 - 4 / 6)), "in the penalty r is the reference: 1 - r / c")
     expect(_near(short, math.exp(-0.5)), f"this should score 0.606531, yours {short:.6f}")
-    long = _number("BLEU-1", bleu("a cat sat on a mat today", "a cat sat"))
+    long = number("BLEU-1", bleu("a cat sat on a mat today", "a cat sat"))
     expect(
         _near(long, 3 / 7),
         f"'a cat sat on a mat today' for 'a cat sat' should score 3 / 7, yours {long:.6f}: the "
         "penalty acts only when c < r",
     )
-    expect(_near(_number("BLEU-1", bleu("", "a cat")), 0.0), "an empty candidate scores 0")
+    expect(_near(number("BLEU-1", bleu("", "a cat")), 0.0), "an empty candidate scores 0")
 
 
 def _check_radius(radius: Callable[..., Any]) -> None:
-    found = _number("the radius", radius(1.0, 512))
+    found = number("the radius", radius(1.0, 512))
     expect(not _near(found, 1.0), "in 512 dimensions nothing lives within one sigma")
     expect(not _near(found, 512.0), "add squares, then take the root")
     for scale, size in ((1.0, 512), (0.007, 512), (2.0, 32)):
-        found, right = _number("the radius", radius(scale, size)), scale * math.sqrt(size)
+        found, right = number("the radius", radius(scale, size)), scale * math.sqrt(size)
         expect(
             abs(found - right) < 0.01 * right,
             f"sigma = {scale:g}, d = {size}: about {right:.4g} (within 1 %), yours {found:.4g}",

@@ -104,8 +104,9 @@ def ica_grid(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
 
     First every reading of the mixing, at full length. Then, shorter, one change at a time in two of
     them: the number of components, how they start, the width of the networks, the scale of p(x|z);
-    and the number of rows; some of the changes of VaDE at full length too. Numbers as in `identifiability_runs.scored`, beside those of the data,
-    PCA, FastICA and a plain VAE; iVAE has no components to choose.
+    and the number of rows; some of the changes of VaDE at full length too. Numbers as in
+    `identifiability_runs.scored`, beside those of the data, PCA, FastICA and a plain VAE; iVAE has
+    no components to choose.
     """
     size = sizes(SIZES["ica-grid"], preset)
     full, base = vars(size), vars(size) | {"steps": size.short_steps}
