@@ -96,6 +96,10 @@ WRONG_CHOICES = {
         lambda r, h: [n for n in r if r[n]() > h + 1e-9],
         "add the rate, or average",
     ),
+    "not below the entropy": (
+        lambda r, h: [n for n in r if r[n]() >= h - 1e-9],
+        "above the entropy by chance is no bound",
+    ),
     "one missing": (lambda r, h: ["code from q, rate added"], "bound the NLL"),
     "numbers": (lambda r, h: [1.0], "names among"),
 }

@@ -146,7 +146,10 @@ def crossing(splits, test="rest", sizes=(16, 32, 64, 128, 256)):
             right = []
             for _ in range(splits):
                 order = random.permutation(len(labels))
-                used, rest = order[:size], order[size:] if test == "rest" else order[:size]
+                used, rest = (
+                    order[:size],
+                    {"rest": order[size:], "all": order}.get(test, order[:size]),
+                )
                 model = LogisticRegression().fit(features[used], labels[used])
                 right.append(100 * model.score(features[rest], labels[rest]))
             if np.mean(right) >= target:
@@ -159,6 +162,7 @@ def crossing(splits, test="rest", sizes=(16, 32, 64, 128, 256)):
 WRONG_CROSSINGS = {
     "one split": (crossing(1), "Average over splits"),
     "training rows": (crossing(1, "used"), "rows that were not used"),
+    "all rows": (crossing(30, "all"), "Are the fitted ones in your score?"),
     "too few sizes": (crossing(30, sizes=(64, 128, 256)), "60 splits say 32"),
     "a mean of sizes": (lambda f, y, t, s: 48, "return one of 16"),
     "the largest": (lambda f, y, t, s: 256, "60 splits say 64"),

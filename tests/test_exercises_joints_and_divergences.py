@@ -138,9 +138,9 @@ def test_the_papers_own_tables_are_a_right_pairing():
     assert exercises.pairing_example(lambda: answer).status == "right"
 
 
-def _floor(x, z, shuffles, seed):
+def _floor(x, z, shuffles, seed, middle=np.mean):
     random = np.random.default_rng(seed)
-    return np.mean([plug_in_information(x, random.permutation(z)) for _ in range(shuffles)])
+    return middle([plug_in_information(x, random.permutation(z)) for _ in range(shuffles)])
 
 
 def _shuffled_in_place(x, z, shuffles, seed):
@@ -182,6 +182,18 @@ WRONG_CORRECTIONS = {
         "average to 0 within 0.02",
     ),
     "a list": (lambda x, z, s, seed: [plug_in_information(x, z)], "one number"),
+    "one shuffle": (
+        lambda x, z, s, seed: plug_in_information(x, z) - _floor(x, z, 1, seed),
+        "Do you make `shuffles` of them?",
+    ),
+    "a constant seed": (
+        lambda x, z, s, seed: plug_in_information(x, z) - _floor(x, z, s, 7),
+        "make the generator of `seed`",
+    ),
+    "a median": (
+        lambda x, z, s, seed: plug_in_information(x, z) - _floor(x, z, s, seed, np.median),
+        "and it counts",
+    ),
 }
 
 

@@ -34,6 +34,12 @@ WRONG_ROWS = {
     "no minibatch": (_without("h"), "at most log M"),
     "no length": (_without("n"), "one mean length"),
     "a right one": (lambda rows: [*solve_rows(rows), "a"], "break none"),
+    "by heart": (lambda rows: ["c", "g", "h", "n"], "Decide by the numbers"),
+    "by place": (lambda rows: [rows[i]["id"] for i in (2, 6, 7, 13)], "Decide by the numbers"),
+    "always one": (
+        lambda rows: solve_rows(rows) or [rows[0]["id"]],
+        "without the impossible rows the list is empty",
+    ),
     "places": (lambda rows: [2, 6, 7, 13], "return a list of ids"),
     "unknown": (lambda rows: ["z"], "no ids of the rows"),
 }

@@ -83,6 +83,18 @@ WRONG_CAPS = {
         lambda e, kind, n, k=5, tolerance=0.05: bool(e >= _right(kind, n, k) - 4 * tolerance),
         "the tolerance is a part",
     ),
+    "log(N/k)": (
+        _cap(lambda kind, size, k: math.log(size / k) if kind == "ksg" else math.log(size)),
+        "log(N/k) is for large k only",
+    ),
+    "more tolerance in nats": (
+        lambda e, kind, n, k=5, tolerance=0.05: bool(e >= _right(kind, n, k) - 6 * tolerance),
+        "not nats",
+    ),
+    "near": (
+        lambda e, kind, n, k=5, tolerance=0.05: bool(abs(e - _right(kind, n, k)) <= tolerance * e),
+        "not whether it is near",
+    ),
     "never": (lambda *a, **b: False, "at its ceiling"),
     "always": (lambda *a, **b: True, "3.2 nats"),
     "a number": (lambda *a, **b: 0.3, "True or False"),

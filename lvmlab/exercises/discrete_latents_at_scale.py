@@ -230,6 +230,35 @@ def _curve(splits: int = 60) -> np.ndarray:
     return 100 * right / splits
 
 
+def _kinds(seed: int, rows: int = 280, kinds: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of 64 kinds, a label each: few rows, so that those that were fitted weigh much."""
+    random = np.random.default_rng(seed)
+    kind = random.integers(kinds, size=rows)
+    return 5 * np.eye(kinds)[kind], random.permutation(kinds)[kind] % 2
+
+
+def _check_unseen(crossing: Callable[..., Any]) -> None:
+    """A target between the score on unseen rows and the score on all rows, at 64 labels."""
+    from sklearn.linear_model import LogisticRegression
+
+    (features, labels), size, right = _kinds(0), 64, 0.0
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        order = random.permutation(len(labels))
+        used, rest = order[:size], order[size:]
+        model = LogisticRegression().fit(features[used], labels[used])
+        right += 100 * model.score(features[rest], labels[rest]) / 60
+    target = right + 0.5 * (100 - right) * size / len(labels)
+    found = {int(crossing(features.copy(), labels.copy(), target, seed)) for seed in range(4)}
+    told = f"{len(labels)} other rows, for {target:.1f} % you say {sorted(found)}"
+    expect(
+        min(found) > size,
+        f"{told}; on rows that were not used to fit, {size} labels give {right:.1f} %. Are the "
+        "fitted ones in your score?",
+    )
+    expect(found == {2 * size}, f"{told}; 60 splits say {2 * size}")
+
+
 def _check_crossing(crossing: Callable[..., Any]) -> None:
     features, labels = _labelled(0)
     curve = _curve()
@@ -257,6 +286,7 @@ def _check_crossing(crossing: Callable[..., Any]) -> None:
             found[0] == SIZES[place],
             f"{told}; 60 splits say {SIZES[place]}: the first size whose mean reaches the target",
         )
+    _check_unseen(crossing)
 
 
 def _solutions() -> tuple[Callable[..., Any], ...]:

@@ -150,6 +150,30 @@ def _check_corrected(corrected: Callable[..., Any]) -> None:
         "measure the floor by shuffling",
     )
     expect(abs(mean) < 0.02, f"300 independent samples must average to 0 within 0.02: {mean:.3f}")
+    _check_shuffles(corrected, x, z)
+
+
+def _check_shuffles(corrected: Callable[..., Any], x: Any, z: Any) -> None:
+    """The seed chooses the shuffles, there are as many as asked for, and their mean is taken."""
+    few, many = ([corrected(x, z, times, seed) for seed in range(20)] for times in (1, 100))
+    expect(
+        len(set(few)) > 1,
+        "seeds 0 to 19 give one number with a single shuffle: make the generator of `seed`",
+    )
+    expect(
+        np.std(many) < np.std(few) / 2,
+        f"over seeds, 100 shuffles scatter by {np.std(many):.3f} nats and one by {np.std(few):.3f}:"
+        " the mean of 100 should scatter by a tenth. Do you make `shuffles` of them?",
+    )
+    x = z = np.eye(10, dtype=int)[0]  # one shuffle in ten brings the two ones together
+    apart = plug_in_information(x, z[::-1])
+    floor = 0.1 * plug_in_information(x, z) + 0.9 * apart
+    found = np.mean([plug_in_information(x, z) - corrected(x, z, 400, s) for s in range(10)])
+    expect(
+        abs(found - floor) < 0.012,
+        f"ten pairs, one of each label rare: the mean over all shuffles is {floor:.3f} nats, you "
+        f"take away {found:.3f}. One shuffle in ten is far above the others, and it counts",
+    )
 
 
 def _check_corrected_manners(corrected: Callable[..., Any]) -> None:

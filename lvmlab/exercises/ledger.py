@@ -62,6 +62,17 @@ def _check_impossible(impossible: Callable[..., Any]) -> None:
     expect(not wrong, f"{wrong} break none of the three inequalities")
     for id, words in broken.items():
         expect(id in found, f"one is missing that breaks: {words}")
+    random = np.random.default_rng(14)
+    others = dict(zip(sorted(known), map(str, random.permutation(sorted(known))), strict=True))
+    mixed = [dict(rows[i]) | {"id": others[rows[i]["id"]]} for i in random.permutation(len(rows))]
+    again, wanted = set(impossible(mixed)), {others[id] for id in broken}
+    expect(
+        again == wanted,
+        f"the same rows in another order, their ids dealt anew: you name {sorted(again)}, but "
+        f"{sorted(wanted)} are impossible. Decide by the numbers",
+    )
+    left = set(impossible([dict(row) for row in rows if row["id"] not in broken]))
+    expect(not left, f"without the impossible rows the list is empty; yours has {sorted(left)}")
 
 
 def _maximum(n: int) -> float:

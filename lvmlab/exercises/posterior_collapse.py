@@ -171,6 +171,20 @@ def _check_cap(at_cap: Callable[..., Any]) -> None:
         "pairs that share 1 nat are far below every ceiling of 512 rows",
     )
     expect(says(ksg(x, x.copy()), "ksg", 512), "z = x reads the ceiling of KSG itself")
+    for kind, size in (("ksg", 10), ("ksg", 10_000), ("infonce", 32), ("minibatch", 10_000)):
+        cap = ksg_ceiling(size) if kind == "ksg" else math.log(size)
+        told = f"{kind} of {size:,} rows has the ceiling {cap:.3f}"
+        expect(says(0.96 * cap, kind, size), f"{told}: a reading 4 % below it is at it")
+        expect(
+            not says(0.94 * cap, kind, size),
+            f"{told}: a reading 6 % below it is an estimate. The tolerance is a part of the "
+            "ceiling, not nats; that of KSG is psi(N)-psi(k), which log(N/k) is for large k only",
+        )
+        expect(
+            says(1.2 * cap, kind, size),
+            f"{told}: a reading above it is no better. Ask whether it is high, not whether it is "
+            "near",
+        )
 
 
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
