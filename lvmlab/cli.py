@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ NEEDED = PACKAGES[:10]  # without these nothing runs; the others belong to the e
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 when all is well."""
+    """Run one command and return its exit status: 0 when all is well, 130 after Ctrl-C."""
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     if given.command == "lab":
@@ -26,19 +27,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest:
         parser.error(f"unknown options {' '.join(rest)}")
     try:
-        if given.command == "run":
-            return run(given)
-        if given.command == "ledger":
-            return ledger(given.json, given.export, not given.mine)
-        if given.command == "report":
-            from lvmlab import report_files
-
-            return report_files.command(given)
-        commands = {"list": list_studies, "data": data, "doctor": doctor}
-        return commands[given.command](given.json)
+        status = _carry_out(given)
+        sys.stdout.flush()  # here, so that a reader who has left is noticed here
+        return status
     except ValueError as error:
         print(f"lvmlab {given.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        rest = "; the same command goes on from here" if given.command == "run" else ""
+        print(f"stopped{rest}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough: what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _carry_out(given: argparse.Namespace) -> int:
+    if given.command == "run":
+        return run(given)
+    if given.command == "ledger":
+        return ledger(given.json, given.export, not given.mine)
+    if given.command == "report":
+        from lvmlab import report_files
+
+        return report_files.command(given)
+    commands = {"list": list_studies, "data": data, "doctor": doctor}
+    return commands[given.command](given.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +119,7 @@ def run(given: argparse.Namespace) -> int:
     from lvmlab.studies import ledger
 
     torch.set_num_threads(1)  # toys are slower with more
+    _try_to_write(ledger.folder())
     rows, errors = studies.sweep(
         given.studies, given.preset, given.seeds, given.jobs, given.cluster
     )
@@ -119,10 +134,25 @@ def run(given: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
+def _try_to_write(folder: Path) -> None:
+    """Raise `ValueError` unless files can be made in this folder; leaves none, makes no folder."""
+    try:
+        there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"runs are kept in {folder} ($LVMLAB_RUNS, else ./runs), which cannot be written "
+            f"({error.strerror}); name another folder: LVMLAB_RUNS=FOLDER"
+        ) from error
+
+
 def ledger(as_json: bool, export_to: str | None, shipped: bool) -> int:
     """Print every study on record, each number beside what its paper says about it."""
     from lvmlab.studies import compare, export, ledger
 
+    if export_to is not None and not (place := Path(export_to).parent).is_dir():
+        raise ValueError(f"--export: no folder {place}; make it first")
     found = compare.everything(shipped)
     claims, papers = compare.claims(shipped), compare.coverage(shipped)
     if export_to is not None:

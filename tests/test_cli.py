@@ -1,6 +1,11 @@
 """The command line, and where it finds the course."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -145,6 +150,70 @@ def test_run_refuses_what_it_does_not_know(options, word, capsys, monkeypatch, t
     assert cli.main(["run", *options]) == 1
     assert word in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_refused_before_the_first_cell(
+    capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(studies, "sweep", lambda *a: pytest.fail("a cell was started"))
+    for place in (tmp_path / "file", tmp_path / "file" / "runs"):
+        monkeypatch.setenv("LVMLAB_RUNS", str(place))
+        assert cli.main(["run", "collapse-2d", "--preset", "smoke", "--seeds", "1"]) == 1
+        err = capsys.readouterr().err
+        assert f"runs are kept in {place}" in err and "Not a directory" in err
+    monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "new" / "runs"))
+    monkeypatch.setattr(studies, "sweep", lambda *a: ([], {}))
+    assert cli.main(["run", "collapse-2d", "--preset", "smoke", "--seeds", "1"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]  # the trial leaves nothing
+
+
+def test_ctrl_c_says_in_one_line_that_the_run_goes_on(capsys, monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(studies, "sweep", interrupted)
+    assert cli.main(["run", "collapse-2d", "--preset", "smoke", "--seeds", "1"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on from here\n"
+    monkeypatch.setattr(cli, "list_studies", interrupted)
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals and pipes of another kind")
+def test_a_run_that_is_interrupted_keeps_its_cells_and_shows_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "lvmlab.cli", "run", "collapse-2d", "--preset", "smoke"]
+    place = {"LVMLAB_RUNS": str(tmp_path), "TQDM_DISABLE": "1"}
+    run = subprocess.Popen(command, env=os.environ | place, stderr=subprocess.PIPE, text=True)
+    try:
+        while run.poll() is None and not list(tmp_path.rglob("*.jsonl")):
+            time.sleep(0.05)  # until the first cell is on record
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert (run.returncode, err) == (130, "stopped; the same command goes on from here\n")
+    assert list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.unfinished"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals and pipes of another kind")
+def test_a_reader_who_leaves_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "lvmlab.cli", "list"]
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_export_makes_no_folders(capsys, tmp_path):
+    place = tmp_path / "nosuch"
+    assert cli.main(["ledger", "--export", str(place / "x.csv")]) == 1
+    assert f"--export: no folder {place}; make it first" in capsys.readouterr().err
+    assert not place.exists()
 
 
 def test_an_unknown_command_is_refused(capsys):
