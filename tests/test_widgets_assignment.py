@@ -60,7 +60,7 @@ def test_a_batch_keeps_its_latents_and_leaves_other_rows_alone(seed):
 def test_sinkhorn_limit():
     scores = {e: float((sinkhorn(CLEAR, e) * CLEAR).sum()) for e in (10, 1, 0.1, 1e-3)}
     assert scores[1] == pytest.approx(32.762638, abs=1e-6)
-    assert scores[0.1] == pytest.approx(33.999968, abs=1e-4)
+    assert scores[0.1] == pytest.approx(33.99999998, abs=1e-6)
     assert scores[10] < scores[1] < scores[0.1] <= scores[1e-3] <= 34
 
 
@@ -289,7 +289,7 @@ def test_controls_that_do_nothing_rest():
 def test_the_sentence_is_right_by_enumeration():
     panel = assignment_theatre("k-means with quota", points=7)
     assert "information 1.0790 of 1.0790 nats" in panel.alt  # H(3/7, 2/7, 2/7)
-    scores = Pairing("k-means with quota", 7, seed=49).world.scores()
+    scores = Pairing("k-means with quota", 7, seed=4710).world.scores()
     every = set(itertools.permutations([0, 0, 0, 1, 1, 2, 2]))
     values = [scores[np.arange(7), pairs].mean() for pairs in every]
     said = f"nats, best pairing {max(values):.4f}, by chance {np.mean(values):.4f};"
