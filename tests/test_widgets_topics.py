@@ -227,6 +227,14 @@ def test_split_bars_add_up_or_are_refused():
     page = split_bars({"EM": seeds, "MaL": seeds[0]}, CLASSES, {"EM": "3 seeds"})
     tidy(page)
     assert "EM " + f"{seeds[:, 0].mean():.2f}" in page.alt
+    said = {
+        "means of 3 seeds; dots: the information of each; bars without dots: one model": [3, 1],
+        "means of 2 to 3 seeds; dots: the information of each": [3, 2],
+        "one run each": [1, 1],
+    }
+    for note, counts in said.items():
+        page = split_bars({f"{i}": seeds[:n] for i, n in enumerate(counts)}, CLASSES)
+        assert note in [text.get_text() for text in page.axes[0].texts]
     with pytest.raises(ValueError, match=r"splits\['MaL'\].*add up to log 4 = 1.3863"):
         split_bars({"MaL": [1.0, 0.1, 0.1]}, CLASSES)
     with pytest.raises(ValueError, match="expected one to eight"):

@@ -128,8 +128,10 @@ def claim_bars(claims: Sequence[Mapping[str, Any]]) -> style.Picture:
     picture = style.figure(9.0, 0.95 + step * len(drawn))
     ax = place(picture, 0.15, 0.1, 8.7, step * len(drawn), "blank")
     ax.set_ylim(0, len(drawn))
-    words = "bar: the share of seeds in which it holds; a printed number agrees or does not"
-    heading(ax, "What became of each claim", words)
+    words = (
+        "bar: the seeds in which it holds, all sizes together; fails: in no seed of its worst size"
+    )
+    heading(ax, "What became of each claim", words + "; a number agrees or not")
     for position, claim in enumerate(drawn):
         y, colour = len(drawn) - position - 0.5, STATES[claim["state"]]
         agrees = claim["state"] in ("holds", "one seed")  # a printed number has no share of seeds

@@ -103,9 +103,7 @@ def split_bars(
         jitter = 0.3 * ((np.arange(len(seeds)) * 0.6180339887) % 1 - 0.5)
         if len(seeds) > 1:
             ax.plot(bar + jitter, seeds[:, 0], "o", ms=3.4, mew=0, color=style.INK, zorder=4)
-    most = max(map(len, checked.values()))
-    note = f"means of {most} seeds; dots: the information of each" if most > 1 else "one run each"
-    heading(ax, f"Where log {categories} goes", note)
+    heading(ax, f"Where log {categories} goes", _seeds_of([len(s) for s in checked.values()]))
     legend(picture, ax, categories)
     said = "; ".join(
         f"{' '.join(name.split())} " + ", ".join(number(float(v), 2) for v in seeds.mean(0))
@@ -113,6 +111,16 @@ def split_bars(
     )
     picture.alt = f"Information, aggregated KL and indecision share log {categories}: {said} nats."
     return picture
+
+
+def _seeds_of(counts: list[int]) -> str:
+    """What a bar shows when the systems have so many seeds each."""
+    many = sorted({count for count in counts if count > 1})
+    if not many:
+        return "one run each"
+    span = f"{many[0]} seeds" if len(many) == 1 else f"{many[0]} to {many[-1]} seeds"
+    others = "; bars without dots: one model" if min(counts) == 1 else ""
+    return f"means of {span}; dots: the information of each{others}"
 
 
 def legend(picture: style.Picture, ax: Axes, categories: int) -> list[Any]:
