@@ -66,7 +66,7 @@ WRONG_MMDS = {
     "diagonal kept": (lambda z, y, c, pi=None, unbiased=True: mmd(z, y, c, pi, False), "i = j is"),
     "clipped": (
         lambda z, y, c, pi=None, unbiased=True: max(0, mmd(z, y, c, pi, unbiased)),
-        "negative half of the time",
+        "negative now and then",
     ),
     "sign": (lambda z, y, c, pi=None, unbiased=True: -mmd(z, y, c, pi, unbiased), "at C = 1"),
     "no weights": (

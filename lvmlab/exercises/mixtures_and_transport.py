@@ -114,7 +114,7 @@ def _check_mmd(mmd_squared: Callable[..., Any]) -> None:
         biased, right = (_plain_mmd(z, y, c, None, unbiased) for unbiased in (False, True))
         expect(
             abs(u) > 1e-9,
-            "you clip at 0: an unbiased estimate of 0 must be negative half of the time",
+            "you clip at 0: an unbiased estimate of 0 must be negative now and then",
         )
         expect(
             abs(u - biased) > 1e-6,
