@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lvmlab import cli
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -16,6 +18,16 @@ def test_the_code_runs_and_learns(capsys):
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+def test_the_code_with_its_data_is_a_file_to_report_on(capsys, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert "with `data = x` below them, are such a `my_model.py`" in README
+    path = tmp_path / "my_model.py"
+    path.write_text(code.replace("steps=1_000", "steps=20") + "data = x\n")
+    assert cli.main(["report", str(path), "--rows", "100", "--samples", "5"]) == 0
+    assert "my_model" in capsys.readouterr().out
 
 
 def test_links_and_pictures_exist():
