@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lvmlab {given.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        rest = "; the same command goes on from here" if given.command == "run" else ""
-        print(f"stopped{rest}", file=sys.stderr)
+        again = "; the same command goes on from here" if given.command == "run" else ""
+        print(f"stopped{again}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `| head` has seen enough: what is left goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
