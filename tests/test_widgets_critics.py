@@ -78,6 +78,7 @@ def test_a_guess_shows_the_answer_and_a_new_round_hides_it(game):
     assert game.controls["guess"].value == 0 and "which made it?" in game.alt
     game.controls["K"].value = 2
     game.controls["guess"].value = 9  # more than K: the last one
+    assert game.controls["guess"].value == 2
     assert "guess 2" in game.alt and "log 2 = 0.69" in game.alt
     game.controls["model"].value = "VAE"
     assert game.controls["guess"].value == 0 and game.error is None

@@ -101,6 +101,7 @@ def guess_the_pair(
 
     def mark(_: Any = None) -> None:
         pointer.mark(view.strip, view.centres(controls["K"].value))
+        controls["guess"].max = controls["K"].value  # a slider cannot name an image not shown
 
     def renew(_: Any) -> None:
         controls["guess"].value = 0
@@ -178,7 +179,7 @@ class GamePicture:
     def show(self, **values: Any) -> str:
         """Show one round; return the sentence that tells what there is to see."""
         model, count, turn = values["model"], values["K"], values["round"]
-        guess = min(values["guess"], count)
+        guess = min(values["guess"], count)  # the slider's end follows K a moment later
         player = self.players[model]
         rows, true = deal(turn, count, len(player.z))
         beliefs = player.beliefs(rows, true)
