@@ -99,6 +99,17 @@ def test_the_panel_tells_what_it_shows(panel):
     panel.controls["combine"].value = "product over p(t)"
 
 
+def test_a_mass_of_any_size_stays_inside_the_picture():
+    """Broad kinds divided by a narrow density, as before training, have an enormous mass."""
+    narrow = np.exp(-3 * (T1**2 + T2**2)) * 3 / np.pi
+    panel = knowledge_switches(recording() | {"density": narrow}, start={"right": "on"})
+    panel.controls["up"].value = "on"
+    mass = Composed(recording() | {"density": narrow}).mass
+    model = Composed(recording() | {"density": narrow}).model({"right": "on", "up": "on"})
+    assert mass(model) > 1e9 and f"mass {mass(model):.1e}, exactly 0.193" in panel.alt
+    assert tidy(panel.picture) >= 8
+
+
 def test_every_control_changes_the_picture(panel):
     choices = {"right": ("off", "on"), "up": ("off", "not"), "combine": None, "grid": (True, False)}
     for name in ("right", "up"):

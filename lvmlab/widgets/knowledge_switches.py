@@ -174,7 +174,7 @@ def knowledge_switches(
     controls["combine"] = W.Dropdown(
         options=composed.ways, description="combine", layout=W.Layout(width="260px")
     )
-    controls["grid"] = W.Checkbox(False, description="bent grid", layout=W.Layout(width="160px"))
+    controls["grid"] = W.Checkbox(False, description="bent grid", indent=False)
     begin(controls, start)
     return Panel(view.picture, view.show, **controls)
 
@@ -207,12 +207,17 @@ class SwitchesPicture:
         self.bars.show([switches[name] != "off" for name in found.names])
         title = setting(switches)
         apart = number(found.apart(model, truth), 2)
-        mass, exactly = number(found.mass(model), 3), number(found.mass(truth), 3)
+        mass, exactly = _short(found.mass(model)), _short(found.mass(truth))
         self.name.set_text(title)
         self.told.set_text(
             f"mass {mass}, exactly {exactly}\ntotal variation to the exact density {apart}"
         )
         return f"{title}: mass {mass}, exactly {exactly}; total variation {apart}."
+
+
+def _short(mass: float) -> str:
+    """A mass in a few characters; a quotient of badly fitted densities may reach any size."""
+    return number(mass, 3) if mass < 1000 else f"{mass:.1e}"
 
 
 def setting(switches: Mapping[str, str]) -> str:
