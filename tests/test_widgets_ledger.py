@@ -58,10 +58,12 @@ def test_every_seed_its_words_and_the_command(rows):
 
 def test_seeds_and_failures_choose_lines(rows):
     panel = ledger_panel(rows)
+    frame = panel.picture.axes[0].axis()
     panel.controls["seeds"].value = 3
+    assert panel.picture.axes[0].axis() == frame  # nothing jumps while lines are left out
     assert "1 of 2 lines with 3 seeds or more" in panel.alt and "1 of 2 left out" in words(panel)[1]
     panel.controls["seeds"].value = 10
-    assert panel.error is None and "0 of 2 lines" in panel.alt
+    assert panel.controls["seeds"].value == 3  # no line has more
     with panel.together():
         panel.controls["seeds"].value = 1
         panel.controls["failing"].value = True
@@ -69,6 +71,16 @@ def test_seeds_and_failures_choose_lines(rows):
     panel.controls["shown"].value = "collapse-2d, lesson: nll upper bound"
     assert "below VAE: 2 of 2; 78.5: ours -3.5" in " ".join(words(panel))
     assert panel.error is None
+
+
+def test_an_empty_page_says_why(rows):
+    panel = ledger_panel(rows[1:3])
+    panel.controls["failing"].value = True
+    assert "0 of 1 lines" in panel.alt and "no line is judged failing" in words(panel)
+    panel = ledger_panel(rows)
+    panel.controls["shown"].value = "collapse-2d, lesson: nll upper bound"
+    panel.controls["seeds"].value = 3
+    assert panel.error is None and "no line has 3 seeds" in words(panel)
 
 
 def test_what_cannot_be_shown_is_refused(rows):

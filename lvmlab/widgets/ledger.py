@@ -38,8 +38,9 @@ def ledger_panel(rows: Sequence[Mapping[str, Any]], start: str | None = None) ->
         shown.value = found[0]
     with style.style():
         page = LedgerPicture(tables)
+    most = max(row["seeds"] for lines in tables.values() for row in lines)
     seeds = W.IntSlider(
-        1, min=1, max=10, description="seeds at least", layout=W.Layout(width="260px"),
+        1, min=1, max=max(most, 2), description="seeds at least", layout=W.Layout(width="260px"),
         style={"description_width": "auto"},
     )  # fmt: skip
     failing = W.Checkbox(False, description="only what fails", indent=False)
@@ -63,13 +64,17 @@ class LedgerPicture:
         """Show the lines of one table that have so many seeds; return what is to be noticed."""
         whole = [row for row in self.tables[shown] if not row["metric"].endswith("ceiling")]
         kept = [row for row in whole if row["seeds"] >= seeds and (not failing or _failing(row))]
-        kept, rows = kept[:LINES], max(len(kept), 1)
+        kept, rows = kept[:LINES], min(len(whole), LINES)
         self.ax.clear()
         self.ax.spines["left"].set_visible(False)
         metric = whole[0]["metric"].replace("_", " ")
         left_out = f"; {len(whole) - len(kept)} of {len(whole)} left out" if whole != kept else ""
         heading(self.ax, shown, f"small dots: each seed; large: their mean{left_out}")
-        self._lines(kept, rows, metric, self._ceiling(shown))
+        values = [v for one in whole for v in one["each"]]  # limits stay while lines are left out
+        self._lines(kept, values, rows, metric, self._ceiling(shown))
+        if not kept:
+            none = "no line is judged failing" if failing else f"no line has {seeds} seeds"
+            self.ax.text(0.02, 0.9, none, transform=self.ax.transAxes, color=style.NOTE, va="top")
         row = (kept or whole)[0]
         spent = sum(one["minutes"] for one in whole)
         self.words.set_text(
@@ -80,8 +85,7 @@ class LedgerPicture:
         told = ", ".join(f"{verdicts.count(s)} {s}" for s in dict.fromkeys(verdicts))
         return f"{shown}: {len(kept)} of {len(whole)} lines with {seeds} seeds or more; {told}."
 
-    def _lines(self, kept: list, rows: int, metric: str, cap: float | None) -> None:
-        values = [v for row in kept for v in row["each"]] or [0.0, 1.0]
+    def _lines(self, kept: list, values: list, rows: int, metric: str, cap: float | None) -> None:
         near = cap is not None and cap < 4 * max(values)  # one far away would squeeze the dots
         limits(self.ax, values, rows, None, (cap, "ceiling") if near and cap is not None else None)
         names(self.ax, x=metric)
