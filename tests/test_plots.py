@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
+from threading import Event, Thread
 
 import matplotlib
 import numpy as np
@@ -186,6 +187,24 @@ def test_a_picture_keeps_its_style_under_hostile_settings():
         assert plots.png(picture) == expected
         assert picture._repr_mimebundle_()[0] == small_picture()._repr_mimebundle_()[0]
         assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_two_threads_take_turns_in_the_style():
+    """Else the one that leaves last puts the style of the other into the reader's own plots."""
+    size, entered, left = matplotlib.rcParams["font.size"], Event(), Event()
+
+    def other():
+        with style.style():
+            entered.set()
+            left.wait(5)
+
+    thread = Thread(target=other)
+    with style.style():
+        thread.start()
+        early = entered.wait(0.2)
+    left.set()
+    thread.join()
+    assert entered.is_set() and not early and matplotlib.rcParams["font.size"] == size
 
 
 def test_a_picture_tells_what_it_shows():

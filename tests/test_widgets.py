@@ -3,6 +3,7 @@
 import base64
 import io
 from html import escape
+from threading import Event, Thread
 
 import ipywidgets
 import numpy as np
@@ -218,6 +219,27 @@ def test_a_failing_draw_says_so_in_the_picture_and_recovers():
 def test_a_draw_that_fails_at_once_raises():
     with pytest.raises(ZeroDivisionError):
         widgets.Panel(plots.figure(), lambda: 1 / 0)
+
+
+def test_two_threads_set_controls_one_after_the_other():
+    """Else the one that leaves last keeps the panel from ever drawing again."""
+    panel, _, _ = line_panel()
+    entered, left = Event(), Event()
+
+    def other_thread():
+        with panel.together():
+            entered.set()
+            left.wait(5)
+
+    thread = Thread(target=other_thread)
+    with panel.together():
+        thread.start()
+        early = entered.wait(0.2)
+    left.set()
+    thread.join()
+    before = panel.image.value
+    panel.controls["slope"].value = 2.0
+    assert entered.is_set() and not early and panel.image.value != before
 
 
 def test_panel_refuses_what_it_cannot_watch():

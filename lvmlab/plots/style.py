@@ -8,9 +8,10 @@ it is drawn.
 import base64
 import io
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
 import matplotlib.style
@@ -164,9 +165,18 @@ RC: dict[str, Any] = {
 }
 
 
-def style() -> AbstractContextManager[None]:
-    """Return a context in which matplotlib draws in this style, whatever the reader has set."""
-    return matplotlib.style.context(["default", RC])
+_TURN = RLock()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Return a context in which matplotlib draws in this style, whatever the reader has set.
+
+    One thread at a time: a notebook answers sliders in a thread of its own, while cells go on
+    running, but settings and fonts are shared and matplotlib does not guard them.
+    """
+    with _TURN, matplotlib.style.context(["default", RC]):
+        yield
 
 
 def styled(function: Callable[..., T]) -> Callable[..., T]:

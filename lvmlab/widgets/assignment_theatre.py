@@ -108,12 +108,12 @@ class Stage:
     @contextmanager
     def setting(self) -> Iterator[None]:
         """Set controls without following them, and draw once at the end."""
-        self.following = True
-        try:
-            with self.panel.together() if self.panel else nullcontext():
+        with self.panel.together() if self.panel else nullcontext():
+            self.following = True
+            try:
                 yield
-        finally:
-            self.following = False
+            finally:
+                self.following = False
 
     def restart(self, _: Any = None) -> None:
         """Begin with another world, its best pairing at once."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import ipywidgets as W
@@ -69,7 +70,7 @@ class Panel(W.VBox):
         self.error: Exception | None = None
         self._background: Any = None
         self._parts: list = []
-        self._held = False
+        self._held, self._turn = False, RLock()
         width = f"{round(picture.get_figwidth() * picture.dpi)}px"
         layout: dict[str, Any] = {"width": width, "max_width": "100%", "margin": "0"}
         self.image = pointer or W.Image(format="png")
@@ -97,13 +98,17 @@ class Panel(W.VBox):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Set several controls inside `with panel.together():` and draw once, at its end."""
-        before, self._held = self._held, True
-        try:
-            yield
-        finally:
-            self._held = before
-        self.update()
+        """Set several controls inside `with panel.together():` and draw once, at its end.
+
+        A thread waits for another's end: a notebook answers controls in more than one.
+        """
+        with self._turn:
+            before, self._held = self._held, True
+            try:
+                yield
+            finally:
+                self._held = before
+            self.update()
 
     def update(self, _: Any = None) -> None:
         """Draw again with the present values; a failure is shown, and kept in `error`."""
@@ -132,7 +137,8 @@ class Panel(W.VBox):
         with style.style():
             sentence = self.draw(**self.values)
             data = self._paint()
-        self._publish(data, sentence if isinstance(sentence, str) else self.picture.alt)
+            # inside, so that pictures of two threads are sent in the order they were made
+            self._publish(data, sentence if isinstance(sentence, str) else self.picture.alt)
 
     def _publish(self, data: bytes, sentence: str) -> None:
         self.picture.alt = sentence
