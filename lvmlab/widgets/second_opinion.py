@@ -45,7 +45,9 @@ def second_opinion(
     letters = [(f"model {LETTERS[i]}", name) for i, name in enumerate(known)]
     near = min(counts, key=lambda rows: abs(rows - 2000))
     controls: dict[str, Any] = {
-        "model": W.Dropdown(options=letters, description="who", layout=W.Layout(width="170px")),
+        "model": W.Dropdown(
+            options=letters, description="who", layout=W.Layout(width="170px"), **wide
+        ),
         "rows": W.SelectionSlider(options=counts, value=near, description="rows", **wide),
     }
     for ruler in RULERS:

@@ -68,7 +68,13 @@ def table_bench() -> Panel:
         bench.show,
         tilt=W.FloatSlider(0.5, min=0, max=1, step=0.02, description="tilt", **wide),
         skew=W.FloatSlider(0.0, min=0, max=1, step=0.05, description="skew of z", **wide),
-        second=W.Dropdown(options=SECONDS, value=SECONDS[1], description="second table", **wide),
+        second=W.Dropdown(
+            options=SECONDS,
+            value=SECONDS[1],
+            description="second table",
+            style=wide["style"],
+            layout=W.Layout(width="285px"),
+        ),
     )
 
 
