@@ -1,4 +1,4 @@
-"""A real browser: JupyterLab, notebook 00, run all, a slider moved by the keyboard."""
+"""A real browser: JupyterLab, notebook 00, a slider moved by the keyboard, a map pressed."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,10 @@ WAITS = "return window.lvmlabWaits.length >= 15 && window.lvmlabWaits"
 FOCUS = """const handle = document.querySelector('.lvmlab-panel .noUi-handle');
     handle.scrollIntoView({block: 'center'}); handle.focus();
     return document.activeElement === handle"""
+MAP = """import numpy as np
+from lvmlab.widgets import latent_walk
+latent_walk(np.random.default_rng(0).normal(size=(40, 2)), lambda z: np.tanh(z[:, :, None]) / 2)"""
+TOUCHED = "return [...document.querySelectorAll('.lvmlab-panel img')].at(-1)"
 
 
 @pytest.fixture
@@ -55,6 +60,9 @@ def server(tmp_path):
     """A JupyterLab with no history of its own, on a copy of the notebooks."""
     work = tmp_path / "work"
     shutil.copytree(ROOT / "notebooks", work)
+    page = nbformat.read(work / NOTEBOOK, as_version=4)
+    page.cells.append(nbformat.v4.new_code_cell(MAP))
+    nbformat.write(page, work / NOTEBOOK)
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "MPLCONFIGDIR")
     folders = {name: str(tmp_path / name.lower()) for name in names}
@@ -119,7 +127,7 @@ def browser(tmp_path):
     driver.quit()
 
 
-def test_a_slider_moves_the_picture_of_notebook_00(server, browser, tmp_path):
+def test_a_slider_moves_a_picture_and_a_press_decodes_a_place(server, browser, tmp_path):
     from selenium.webdriver import ActionChains, Keys
 
     shots = Path(os.environ.get("LVMLAB_SCREENSHOTS", tmp_path))
@@ -137,6 +145,12 @@ def test_a_slider_moves_the_picture_of_notebook_00(server, browser, tmp_path):
             before = wait(lambda old=before: changed(browser, old), 20, "a new picture", 0.01)
         waits = sorted(wait(lambda: browser.execute_script(WAITS), 20, "pictures to be loaded"))
         print(f"from key to new picture: median {waits[len(waits) // 2]:.0f} ms of {len(waits)}")
+        touched = browser.execute_script(TOUCHED)
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", touched)
+        assert "t = 0.50" in touched.get_attribute("alt")
+        left, down = -touched.size["width"] // 4, touched.size["height"] // 8  # inside the map
+        ActionChains(browser).move_to_element_with_offset(touched, left, down).click().perform()
+        wait(lambda: "; pressed" in touched.get_attribute("alt"), 20, "the place to be decoded")
         assert browser.execute_script(ERRORS) == []
     finally:
         browser.save_screenshot(str(shots / "notebook_00.png"))
