@@ -36,7 +36,7 @@ _DOCS = {"most": 14, "vocabulary": 2000, "rows": 2000, "points": 400, "embedding
          "warm_up": 4, "patience": 4, "plateau": 2,
          "objectives": ("sVAE", "sVAE annealed", "sMIM", "AE")}
 _SHORT = _DOCS | {"most": 12, "vocabulary": 3000, "rows": None, "points": None,
-                  "latents": (16, 64), "epochs": 10, "objectives": _ALL}
+                  "latents": (4, 16, 64), "epochs": 10, "objectives": _ALL}
 _PAPER = _SHORT | {"most": None, "vocabulary": 10_000, "embedding": 300, "hidden": 512,
                    "latents": (16, 128, 512), "dropout": 0.5, "lr": 1e-3, "epochs": 200,
                    "patience": 8}
@@ -53,7 +53,7 @@ _LSTM_SMOKE = _LSTM | {"most": 8, "vocabulary": 200, "rows": 64, "points": 40, "
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     PTB: {
         "smoke": {"seeds": 2, "minutes": 0.1, "sets": {"docstrings": _SMOKE}},
-        "lesson": {"seeds": 3, "minutes": 60, "sets": {"docstrings": _DOCS, "ptb": _SHORT}},
+        "lesson": {"seeds": 3, "minutes": 75, "sets": {"docstrings": _DOCS, "ptb": _SHORT}},
         "paper": {"seeds": 10, "minutes": 3e5, "sets": {"ptb": _PAPER}},
     },
     HISTOGRAMS: {
