@@ -181,12 +181,20 @@ def test_ctrl_c_says_in_one_line_that_the_run_goes_on(capsys, monkeypatch, tmp_p
     assert capsys.readouterr().err == "stopped\n"
 
 
+def heeds_ctrl_c():
+    """A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals and pipes of another kind")
 def test_a_run_that_is_interrupted_keeps_its_cells_and_shows_no_traceback(tmp_path):
     command = [sys.executable, "-m", "lvmlab.cli", "run", "collapse-2d", "--preset", "smoke"]
     place = {"LVMLAB_RUNS": str(tmp_path), "TQDM_DISABLE": "1"}
-    run = subprocess.Popen(command, env=os.environ | place, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command, env=os.environ | place, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heeds_ctrl_c,
+    )  # fmt: skip
     try:
         while run.poll() is None and not list(tmp_path.rglob("*.jsonl")):
             time.sleep(0.05)  # until the first cell is on record

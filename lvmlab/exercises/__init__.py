@@ -80,13 +80,17 @@ def expect(condition: Any, hint: str) -> None:
         raise Wrong(hint)
 
 
-def number(name: str, value: Any) -> float:
-    """The answer as a float; `Wrong` for several numbers and for one that is not finite."""
+def number(name: str, value: Any, infinite: bool = False) -> float:
+    """The answer as a float; `Wrong` for several numbers and for one that is not finite.
+
+    infinite: whether infinity is an answer, as for the condition number of a singular matrix.
+    """
     value = value.detach().cpu() if hasattr(value, "detach") else value
     held = np.asarray(value, dtype=float)
     expect(held.size == 1, f"{name} must be one number, yours has shape {held.shape}")
     found = float(held.reshape(()))
-    expect(math.isfinite(found), f"{name} must be finite, yours is {found}")
+    fine = not math.isnan(found) if infinite else math.isfinite(found)
+    expect(fine, f"{name} must be {'a number' if infinite else 'finite'}, yours is {found}")
     return found
 
 

@@ -12,7 +12,7 @@ from lvmlab.exercises import Exercise, expect, number
 def _two(value: Any, names: str) -> tuple[float, float]:
     expect(isinstance(value, tuple) and len(value) == 2, f"return two things: {names}")
     first, second = names.split(", ")
-    return number(first, value[0]), number(second, value[1])
+    return number(first, value[0], infinite=True), number(second, value[1], infinite=True)
 
 
 def _waves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
