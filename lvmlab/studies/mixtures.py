@@ -65,7 +65,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
     DIGITS: {
         "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
-        "lesson": {"seeds": 3, "minutes": 90, "sets": {"mnist": _MNIST, "digits": _DIGITS}},
+        "lesson": {"seeds": 3, "minutes": 165, "sets": {"mnist": _MNIST, "digits": _DIGITS}},
         "paper": {"seeds": 10, "minutes": 1e7, "sets": {"mnist": _PAPER}},
     },
     SWITCH: {
