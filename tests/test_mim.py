@@ -277,6 +277,27 @@ def test_reinforce_3_26():
     assert logit.grad.item() == pytest.approx(-0.733375, abs=0.01)
 
 
+def test_reinforce_counts_from_the_mean_of_the_other_rows():
+    """Four Bernoulli rows, all 16 outcomes: the expectation stays, a constant does nothing."""
+    logit = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    rows = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 4)
+    moments = {}
+    for shift in (0.0, 300.0):
+        gradients, weights = [], []
+        for z in rows:
+            log_q = torch.distributions.Bernoulli(logits=logit.expand(4)).log_prob(z)
+            loss = _with(log_q, torch.where(z == 0, 2.0, -1.0).double() + shift).mean()
+            gradients.append(torch.autograd.grad(loss, logit)[0])
+            weights.append(log_q.detach().sum().exp())
+        gradients, weights = torch.stack(gradients), torch.stack(weights)
+        mean = (weights * gradients).sum()
+        moments[shift] = mean, (weights * (gradients - mean) ** 2).sum()
+    assert [mean.item() for mean, _ in moments.values()] == pytest.approx([-0.733375] * 2, abs=1e-6)
+    assert moments[300.0][1].item() == pytest.approx(moments[0.0][1].item(), rel=1e-9)
+    alone = _with(logit, torch.tensor([2.0], dtype=torch.float64))  # nobody to count from
+    assert torch.autograd.grad(alone.sum(), logit)[0].item() == 2.0
+
+
 @pytest.mark.parametrize("objective", [mim, mixture_cross_entropy, symmetric_kl])
 def test_gradients_through_discrete_draws_are_those_of_the_exact_sum(objective):
     """The mean gradient over draws agrees with the gradient of the sum over all cells."""

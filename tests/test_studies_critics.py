@@ -1,6 +1,7 @@
 """Studies of critics and hierarchies: the same start for all, honest looks, numbers by hand."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,15 @@ from lvmlab.conditionals import VampPrior
 from lvmlab.diagnostics import knn_accuracy
 from lvmlab.models import Refined
 from lvmlab.noise import generator
-from lvmlab.objectives import HybridCritic, NeuralCritic, SelfCritic, criticised
+from lvmlab.objectives import (
+    HybridCritic,
+    NeuralCritic,
+    SelfCritic,
+    amim,
+    annealed,
+    criticised,
+    mim,
+)
 from lvmlab.studies import critic_runs, critics, hierarchies, hierarchy_runs
 
 CRITICS = SimpleNamespace(
@@ -235,12 +244,28 @@ def test_annealing_starts_without_the_rate_and_all_see_the_same_batches(data, mo
             hierarchy_runs.trained("HVAE (VP)", objective, HVAE, data, 0, anneal)
     names = [step.name for step, _, _ in seen]
     assert names == [
-        "descend annealed elbo", "descend annealed mim", "descend elbo", "descend mim",
+        "descend annealed elbo", "descend annealed waiting_mim",
+        "descend elbo", "descend waiting_mim",
     ]  # fmt: skip
     first = seen[0][1].at(3)["x"]
     assert all(torch.equal(first, batches.at(3)["x"]) for _, batches, _ in seen)
     assert [more["patience"] for _, _, more in seen] == [2, 2, 1, 1]
     assert seen[0][0].modules["objective"].over == 2  # one epoch of two batches
+
+
+def test_mim_waits_for_its_decoder_until_the_warm_up_is_over(data):
+    p, q = hierarchy_runs.begun("HVAE (S)", HVAE, data.train["x"], 0)
+    batch = {"x": data.validation["x"]}
+    ramp = annealed(hierarchy_runs.waiting_mim, over=2)
+    for beta, alone in ((0.0, partial(amim, beta=0.0)), (0.5, partial(amim, beta=0.5)), (1.0, mim)):
+        torch.manual_seed(7)
+        found = ramp(p, q, batch)
+        torch.manual_seed(7)
+        expected = alone(p, q, batch)
+        assert found.loss.item() == expected.loss.item(), beta
+        assert found.terms.keys() == expected.terms.keys()
+    ramp.eval()
+    assert "drawn_distortion" in ramp(p, q, batch).terms
 
 
 def test_printed_cells_are_all_quoted():

@@ -52,7 +52,7 @@ def peaked(monkeypatch):
         rows = slice(size)
         return Dataset(name, split, {"label": topic[rows]}, texts[rows], tuple("abcd"))
 
-    # The studies run on every set that is at hand: the same rows must come with and without prepared data.
+    # The studies run on every set at hand: the same rows must come with and without prepared data.
     monkeypatch.setattr(ensemble_runs.datasets, "at_hand", lambda: {"docstrings"})
     monkeypatch.setattr(ensemble_runs.datasets, "load", load)
     monkeypatch.setattr(ensemble_runs, "WORDS", slice(0, 4000))

@@ -31,7 +31,8 @@ def mim(
     encoder's side, log q(z|x) + log q(x), for annealing. Terms (B,) nats, all costs: `distortion`
     -log p(x|z), `latent_nll` -log p(z), `encoder_nll` -log q(z|x) and `data_nll` -log q(x) (an
     upper bound with `"x": None`) of encoded pairs, and the same with `drawn_` of drawn pairs.
-    Where the decoder's x is discrete, its gradient is REINFORCE's (eq. 3.26).
+    Where the decoder's x is discrete, its gradient is REINFORCE's (eq. 3.26), each row's cost
+    counted from the mean of the others'.
     Raises `ValueError` when the anchor defines no latent of p.
     """
     encoded, drawn, score_function = _halves(p, q, batch, anchor)
@@ -154,10 +155,16 @@ def _mixture(costs: dict[str, Tensor]) -> Tensor:
 
 
 def _with(score_function: Tensor | None, cost: Tensor) -> Tensor:
-    """The cost, plus a term of value zero whose gradient is cost times that of log p(x|z)."""
+    """The cost, plus a term of value zero whose gradient is REINFORCE's, from log p(x|z).
+
+    Each row's cost counts from the mean cost of the other rows. They were drawn without it, so the
+    expectation stays that of eq. 3.26; hundreds of nats that all rows have in common no longer
+    shake the decoder.
+    """
     if score_function is None:
         return cost
-    return cost + cost.detach() * (score_function - score_function.detach())
+    own, others = cost.detach(), max(len(cost) - 1, 1)
+    return cost + (own - (own.sum() - own) / others) * (score_function - score_function.detach())
 
 
 def _has_density(q: Joint) -> bool:
