@@ -3,6 +3,7 @@
 import math
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from lvmlab import datasets, exact_posterior, studies
 from lvmlab.datasets.dataset import Dataset
 from lvmlab.diagnostics import ensembles, hungarian_accuracy
-from lvmlab.studies import ensemble, ensemble_runs, pretrained
+from lvmlab.studies import ensemble, ensemble_runs, pretrained, text
 from lvmlab.studies.ensemble_runs import corpus, fit_unigrams, supervised_posterior, tf_idf
 
 pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
@@ -23,7 +24,8 @@ STUDY = "collike-ensemble"
 @pytest.fixture(autouse=True)
 def runs(tmp_path, monkeypatch):
     monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(datasets, "status", lambda: [{"name": "docstrings", "here": "installed"}])
+    # rows come from every set at hand: the same ones with and without prepared data
+    monkeypatch.setattr(datasets, "at_hand", lambda: {"docstrings"})
 
 
 def letters(number):
@@ -52,8 +54,6 @@ def peaked(monkeypatch):
         rows = slice(size)
         return Dataset(name, split, {"label": topic[rows]}, texts[rows], tuple("abcd"))
 
-    # The studies run on every set at hand: the same rows must come with and without prepared data.
-    monkeypatch.setattr(ensemble_runs.datasets, "at_hand", lambda: {"docstrings"})
     monkeypatch.setattr(ensemble_runs.datasets, "load", load)
     monkeypatch.setattr(ensemble_runs, "WORDS", slice(0, 4000))
     corpus.cache_clear()
@@ -86,6 +86,34 @@ def test_claims_are_about_rows_of_the_full_size():
     for claim in ensemble.CLAIMS[STUDY]:
         assert claim.objective in titles and (claim.relation == "is" or claim.to in titles), claim
     assert size["labels"][0] == 32 and size["labels"][-1] == 2048
+
+
+def test_an_ensemble_of_transformers_is_made_of_its_own_members(monkeypatch, tmp_path):
+    names = torch.arange(60) % 4
+    noise = torch.Generator().manual_seed(0)
+    sure = 4 * torch.eye(4)[names]
+    opinions = [(sure + torch.randn(60, 4, generator=noise)).softmax(1).double() for _ in range(4)]
+    asked = []
+
+    def train(objective, data, recipe, seed, place):
+        asked.append((objective, seed, place.name))
+        return SimpleNamespace(p=seed)
+
+    data = SimpleNamespace(labels={"test": names}, texts={"test": None})
+    monkeypatch.setenv("LVMLAB_RUNS", str(tmp_path))
+    monkeypatch.setattr(text, "corpus", lambda *_: data)
+    monkeypatch.setattr(text, "trained", train)
+    monkeypatch.setattr(text, "posteriors", lambda p, texts: (opinions[p], None))
+    rows = text.collike_news_ensemble("smoke", 2)
+    assert asked == [("CoLLike", i, f"collike-{i}") for i in range(4)]  # each once, for three rows
+    for which, title in enumerate(("CoLLike", "CoLLike, average", "CoLLike, best")):
+        (row,) = [r for r in rows if (r["objective"], r["metric"]) == (title, "accuracy_percent")]
+        by_hand = [
+            ensemble.ensemble_numbers(opinions[first : first + 2], names, 1)[which]
+            for first in (0, 2)
+        ]
+        assert row["each"] == pytest.approx([one["accuracy_percent"] for one in by_hand])
+    text._members.cache_clear()
 
 
 @pytest.mark.parametrize("objective", ["EM", "CoLLike"])

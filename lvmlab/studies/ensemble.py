@@ -18,7 +18,7 @@ import torch
 from lvmlab import datasets
 from lvmlab.diagnostics import categorical_information, ensembles, hungarian_accuracy
 from lvmlab.objectives import exact_posterior, marginal_likelihood
-from lvmlab.studies.compare import Claim, quoted
+from lvmlab.studies.compare import Claim
 from lvmlab.studies.ensemble_runs import corpus, fit_unigrams, supervised_posterior, tf_idf
 from lvmlab.studies.ledger import Cell, Row, measure, sizes
 
@@ -44,14 +44,6 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 # the numbers of Figure 3 are not printed, so what can be compared is who lies above whom
 CLAIMS = {
     "collike-ensemble": (
-        *(
-            quoted(f"collike-s61-{id}", objective, "accuracy_percent", systems=("Transformer",))
-            for id, objective in (
-                ("single-mean", "CoLLike"),
-                ("ens-mean", "CoLLike, average"),
-                ("ens-topk", "CoLLike, best"),
-            )
-        ),
         Claim("Section 6.1", "CoLLike, average", "accuracy_percent", "above", "CoLLike"),
         Claim("Section 6.1", "CoLLike, best", "accuracy_percent", "above", "CoLLike, average"),
         Claim("Figure 3b", "CoLLike, best", "accuracy_percent", "above", "128 labels"),

@@ -4,12 +4,16 @@ How the models are trained and measured: `text_runs`. Where the paper trains on 
 for 256 passes, the lesson has the docstrings of installed libraries, which need no download.
 """
 
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lvmlab.studies.compare import Claim, quoted
+from lvmlab.studies.ensemble import ensemble_numbers
 from lvmlab.studies.ledger import Cell, Row, code_version, folder, measure, sizes
-from lvmlab.studies.text_runs import Recipe, corpus, measured, trained
+from lvmlab.studies.text_runs import Recipe, corpus, measured, posteriors, trained
 
 PAPER = Recipe(256, looks=256, batch=64, learning_rate=2e-4, decay=0, forget=0, cutoffs=())
 
@@ -31,6 +35,16 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
                    "rows": None, "recipe": Recipe(4, looks=16), "minutes": 20},
         "paper": {"seeds": 8, "dataset": "ag_news_lower", "vocabulary": 4000, "limit": 64,
                   "rows": None, "recipe": Recipe(4, looks=16), "minutes": 160},
+    },
+    "collike-news-ensemble": {
+        "smoke": {"seeds": 1, "dataset": "docstrings", "vocabulary": 400, "limit": 24,
+                  "rows": 200, "members": 2, "keep": 1, "recipe": Recipe(1, looks=1),
+                  "minutes": 0.1},
+        "lesson": {"seeds": 1, "dataset": "ag_news_lower", "vocabulary": 4000, "limit": 64,
+                   "rows": None, "members": 8, "keep": 3,
+                   "recipe": Recipe(4, looks=4, embedded=0.3), "minutes": 55},
+        "paper": {"seeds": 4, "dataset": "ag_news", "vocabulary": 4000, "limit": 192,
+                  "rows": None, "members": 8, "keep": 3, "recipe": PAPER, "minutes": 400_000},
     },
     "collike-recipe": {
         "smoke": {"seeds": 1, "dataset": "docstrings", "vocabulary": 400, "limit": 24,
@@ -83,6 +97,18 @@ CLAIMS = {
         Claim("Table 2", "CoLLike", "accuracy_percent", "above", "MaL"),
         Claim("Table 2", "MaL", "nll", "below", "CoLLike"),
     ),
+    "collike-news-ensemble": (
+        *(
+            quoted(f"collike-s61-{id}", objective, "accuracy_percent", systems=("Transformer",))
+            for id, objective in (
+                ("single-mean", "CoLLike"),
+                ("ens-mean", "CoLLike, average"),
+                ("ens-topk", "CoLLike, best"),
+            )
+        ),
+        Claim("Section 6.1", "CoLLike, average", "accuracy_percent", "above", "CoLLike"),
+        Claim("Section 6.1", "CoLLike, best", "accuracy_percent", "above", "CoLLike, average"),
+    ),
     "collike-recipe": (
         quoted(f"{AG_NEWS}-collike-accuracy", "CoLLike", "accuracy_percent", systems=(RECIPE,)),
     ),
@@ -106,6 +132,45 @@ def collike_news(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
     of the tokens forgotten while the rate is high.
     """
     return _study("collike-news", preset, seeds)
+
+
+def collike_news_ensemble(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
+    """Eight Transformers on news descriptions, aligned and averaged (Section 6.1).
+
+    A seed is one ensemble: "CoLLike" is the mean over its members, with their `spread_percent`,
+    "CoLLike, average" all of them and "CoLLike, best" the `keep` most coherent. The recipe of
+    `collike_news`, but that embeddings start smaller. A run that was killed goes on with the
+    member it was at.
+    """
+    name = "collike-news-ensemble"
+    size = sizes(SIZES[name], preset)
+    place = folder() / "checkpoints" / code_version() / name / preset
+    texts = (size.dataset, size.vocabulary, size.limit, size.rows)
+    members = partial(_members, texts, size.recipe, size.members, place)
+    cells = [
+        Cell(
+            "Transformer", title, size.dataset, partial(_ensemble, which, texts, size.keep, members)
+        )
+        for which, title in enumerate(("CoLLike", "CoLLike, average", "CoLLike, best"))
+    ]
+    return measure(name, preset, size.seeds if seeds is None else seeds, cells)
+
+
+def _ensemble(
+    which: int, texts: tuple, keep: int, members: Any, seeds: list[int]
+) -> list[dict[str, float]]:
+    labels = corpus(*texts).labels["test"]
+    return [ensemble_numbers(members(seed), labels, keep)[which] for seed in seeds]
+
+
+@cache
+def _members(texts: tuple, recipe: Recipe, count: int, place: Path, seed: int) -> list[Tensor]:
+    """Posteriors of the test texts, (N, K) each, of the members of one ensemble."""
+    data, found = corpus(*texts), []
+    for member in range(seed * count, (seed + 1) * count):
+        run = trained("CoLLike", data, recipe, member, place / f"collike-{member}")
+        found.append(posteriors(run.p, data.texts["test"])[0])
+    return found
 
 
 def collike_recipe(preset: str = "lesson", seeds: int | None = None) -> list[Row]:
