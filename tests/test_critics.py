@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from lvmlab.objectives import (
     NeuralCritic,
     PairwiseCritic,
     SelfCritic,
+    importance_weighted,
     infonce,
+    sentence_mim,
 )
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -380,6 +383,50 @@ def test_the_model_side_gradient_of_discrete_data_is_that_of_enumeration(choose)
             exact = exact - chance * evaluation.terms["infonce"].mean()
             (slope,) = torch.autograd.grad(evaluation.loss, weight, retain_graph=True)
             estimated = estimated + chance.detach() * slope
+    (expected,) = torch.autograd.grad(exact, weight)
+    assert expected.abs() > 0.01
+    torch.testing.assert_close(estimated, expected)
+
+
+LOSSES = {  # of objectives, from their terms: those carry no REINFORCE
+    "elbo": (elbo, lambda t: t["distortion"] + t["rate"]),
+    "beta": (partial(elbo, beta=0.3), lambda t: t["distortion"] + 0.3 * t["rate"]),
+    "sentence_mim": (
+        sentence_mim,
+        lambda t: t["distortion"] + (t["encoder_nll"] + t["latent_nll"]) / 2,
+    ),
+    "InfoNCE": (InfoNCE(SelfCritic(), "x"), lambda t: -t["infonce"]),
+    "criticised": (
+        criticised(SelfCritic(), weight=0.7),
+        lambda t: t["distortion"] + t["rate"] - 0.7 * t["infonce"],
+    ),
+    "importance_weighted": (partial(importance_weighted, samples=2), lambda t: -t["bound"]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_a_discrete_encoder_are_those_of_enumeration(name):
+    """Two rows, one bit of code each (two for two samples): all codes, by their probability."""
+    objective, loss_of = LOSSES[name]
+    weight = torch.tensor(0.8, requires_grad=True)
+    x = torch.tensor([-1.0, 1.0])
+
+    class Decided(Bernoulli):
+        def sample(self, shape=()):
+            return codes
+
+    q = Joint("q", {"x": None, "z|x": lambda x: Decided(logits=weight * x + 0.3)})
+    prior, means = Bernoulli(torch.tensor(0.4)), torch.tensor([-0.5, 1.0])
+    p = Joint("p", {"z": lambda: prior, "x|z": lambda z: Normal(means[z.long()], 1.0)})
+    rows = x.repeat_interleave(2 if name == "importance_weighted" else 1, 0)
+    exact, estimated = torch.zeros(()), torch.zeros(())
+    for drawn in itertools.product((0.0, 1.0), repeat=len(rows)):
+        codes = torch.tensor(drawn)
+        evaluation = objective(p, q, {"x": x})
+        chance = q.score({"x": rows, "z": codes}).nats(["z"]).sum().exp()
+        exact = exact + chance * loss_of(evaluation.terms).mean()
+        (slope,) = torch.autograd.grad(evaluation.loss, weight, retain_graph=True)
+        estimated = estimated + chance.detach() * slope
     (expected,) = torch.autograd.grad(exact, weight)
     assert expected.abs() > 0.01
     torch.testing.assert_close(estimated, expected)

@@ -23,7 +23,7 @@ from lvmlab import (
 )
 from lvmlab.conditionals import Gaussian, StandardNormal
 from lvmlab.networks import MLP
-from lvmlab.objectives.mim import _with
+from lvmlab.objectives.reinforce import reinforced
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -271,7 +271,7 @@ def test_reinforce_3_26():
     z = torch.distributions.Bernoulli(logits=logit.expand(DRAWS)).sample()
     log_q = torch.distributions.Bernoulli(logits=logit.expand(DRAWS)).log_prob(z)
     cost = torch.where(z == 0, 2.0, -1.0)
-    values = _with(log_q, cost)
+    values = reinforced(cost, log_q)
     torch.testing.assert_close(values, cost)
     values.mean().backward()
     assert logit.grad.item() == pytest.approx(-0.733375, abs=0.01)
@@ -286,7 +286,8 @@ def test_reinforce_counts_from_the_mean_of_the_other_rows():
         gradients, weights = [], []
         for z in rows:
             log_q = torch.distributions.Bernoulli(logits=logit.expand(4)).log_prob(z)
-            loss = _with(log_q, torch.where(z == 0, 2.0, -1.0).double() + shift).mean()
+            cost = torch.where(z == 0, 2.0, -1.0).double() + shift
+            loss = reinforced(cost, log_q).mean()
             gradients.append(torch.autograd.grad(loss, logit)[0])
             weights.append(log_q.detach().sum().exp())
         gradients, weights = torch.stack(gradients), torch.stack(weights)
@@ -294,30 +295,66 @@ def test_reinforce_counts_from_the_mean_of_the_other_rows():
         moments[shift] = mean, (weights * (gradients - mean) ** 2).sum()
     assert [mean.item() for mean, _ in moments.values()] == pytest.approx([-0.733375] * 2, abs=1e-6)
     assert moments[300.0][1].item() == pytest.approx(moments[0.0][1].item(), rel=1e-9)
-    alone = _with(logit, torch.tensor([2.0], dtype=torch.float64))  # nobody to count from
+    alone = reinforced(torch.tensor([2.0], dtype=torch.float64), logit)  # nobody to count from
     assert torch.autograd.grad(alone.sum(), logit)[0].item() == 2.0
 
 
-@pytest.mark.parametrize("objective", [mim, mixture_cross_entropy, symmetric_kl])
+# each loss as a sum over all cells, of log p, log q, the mass of drawn and of encoded pairs
+EXACT = {
+    mim: lambda log_p, log_q, drawn, e: -((e + drawn) / 2 * (log_p + log_q) / 2).sum(),
+    mixture_cross_entropy: lambda log_p, log_q, drawn, e: (
+        -((e + drawn) / 2 * torch.log((log_p.exp() + log_q.exp()) / 2)).sum()
+    ),
+    symmetric_kl: lambda log_p, log_q, drawn, e: (
+        ((e * (log_q - log_p)).sum() + (drawn * (log_p - log_q)).sum()) / 2
+    ),
+    amim: lambda log_p, log_q, drawn, e: -(e * (log_p + log_q) / 2).sum(),
+    joint_entropy: lambda log_p, log_q, drawn, e: -(e * log_q).sum(),
+    elbo: lambda log_p, log_q, drawn, e: -(e * (log_p - log_q + Q_X.log()[:, None])).sum(),
+}
+
+
+@pytest.mark.parametrize("objective", EXACT, ids=lambda one: one.__name__)
 def test_gradients_through_discrete_draws_are_those_of_the_exact_sum(objective):
     """The mean gradient over draws agrees with the gradient of the sum over all cells."""
-    logits = DECODER.log().clone().requires_grad_()
-    p = Joint("p", {"z": lambda: Categorical(P_Z), "x|z": lambda z: Categorical(logits=logits[z])})
-    log_p = (P_Z[:, None] * logits.softmax(1)).T.log()
-    log_q = (Q_X[:, None] * ENCODER).log()
-    drawn = (ANCHOR_Z[:, None] * logits.softmax(1)).T
-    mixture = torch.log((log_p.exp() + log_q.exp()) / 2)
-    exact = {
-        mim: -((E + drawn) / 2 * (log_p + log_q) / 2).sum(),
-        mixture_cross_entropy: -((E + drawn) / 2 * mixture).sum(),
-        symmetric_kl: ((E * (log_q - log_p)).sum() + (drawn * (log_p - log_q)).sum()) / 2,
-    }[objective]
-    expected = torch.autograd.grad(exact, logits)[0]
+    decoder, encoder = DECODER.log().requires_grad_(), ENCODER.log().requires_grad_()
+    p = Joint("p", {"z": lambda: Categorical(P_Z), "x|z": lambda z: Categorical(logits=decoder[z])})
+    q = Joint("q", {"x": lambda: Categorical(Q_X), "z|x": lambda x: Categorical(logits=encoder[x])})
+    log_p = (P_Z[:, None] * decoder.softmax(1)).T.log()
+    log_q = (Q_X[:, None] * encoder.softmax(1)).log()
+    drawn = (ANCHOR_Z[:, None] * decoder.softmax(1)).T
+    e = ANCHOR_X[:, None] * encoder.softmax(1)
+    exact, learned = EXACT[objective](log_p, log_q, drawn, e), (decoder, encoder)
+    expected = torch.autograd.grad(exact, learned, allow_unused=True, materialize_grads=True)
+    anchored = {} if objective in (amim, joint_entropy, elbo) else {"anchor": ANCHOR}
     found = []
     for part in range(20):
-        loss = objective(p, Q, data(20_000, part), anchor=ANCHOR).loss
-        found.append(torch.autograd.grad(loss, logits)[0])
-    found = torch.stack(found)
+        loss = objective(p, q, data(20_000, part), **anchored).loss
+        found.append(torch.autograd.grad(loss, learned, allow_unused=True, materialize_grads=True))
+    for values, value in zip(zip(*found, strict=True), expected, strict=True):
+        values = torch.stack(values)
+        # the rows of the data are drawn as well, so the sum over cells is met on average
+        error = values.std(0) / math.sqrt(20)
+        assert ((values.mean(0) - value).abs() < 4.5 * error + 1e-9).all()
+
+
+def test_a_fresh_code_of_drawn_pairs_learns_too():
+    """With "x": None, MIM's gradient to a table of codes is that of the sum over x, z and z'."""
+    encoder = ENCODER.log().requires_grad_()
+    q = Joint("q", {"x": None, "z|x": lambda x: Categorical(logits=encoder[x])})
+    p, code = p_of(P_Z), encoder.softmax(1)
+    log_p = (P_Z[:, None] * DECODER).T.log()
+    drawn = (ANCHOR_Z[:, None] * DECODER).T
+    first = -(ANCHOR_X[:, None] * code * log_p).sum()  # log q(z|x) cancels
+    data_nll = -(drawn.sum(1)[:, None] * code * (log_p - code.log())).sum()
+    second = (-(drawn * (log_p + code.log())).sum() + data_nll) / 2
+    expected = torch.autograd.grad((first + second) / 2, encoder)[0]
+    found = torch.stack(
+        [
+            torch.autograd.grad(mim(p, q, data(20_000, i), anchor=ANCHOR).loss, encoder)[0]
+            for i in range(20)
+        ]
+    )
     error = found.std(0) / math.sqrt(20)
     assert ((found.mean(0) - expected).abs() < 4.5 * error + 1e-9).all()
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from lvmlab.joint import Batch, Draw, Evaluation, Joint, parents_of, variable_of
 from lvmlab.objectives.elbo import bound_of
+from lvmlab.objectives.reinforce import discrete_nats
 
 Network = Callable[..., Tensor]
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -215,10 +216,10 @@ class InfoNCE(nn.Module):
 
     loss: minus the mean of the term `infonce` (B,) nats, a lower BOUND on I(x; z), never above
     log B. side: "inference" takes encoded pairs q(x) q(z|x), "model" drawn ones p(z) p(x|z)
-    (critics paper, appendix E), where the gradient to a decoder of discrete x is REINFORCE's: the
-    bound depends on the draws of all rows. choose: as of `infonce`; when None "x" on the inference
-    side and "z" on the model's. The paper calls the two symmetric, but a `SelfCritic` is the best
-    one only there, where the factor that its density lacks drops out.
+    (critics paper, appendix E). The gradient of discrete draws is REINFORCE's, for all rows at
+    once: the bound depends on the draws of all. choose: as of `infonce`; when None "x" on the
+    inference side and "z" on the model's. The paper calls the two symmetric, but a `SelfCritic` is
+    the best one only there, where the factor that its density lacks drops out.
     Raises `ValueError` as `infonce` and the critics do, and for another side.
     """
 
@@ -234,19 +235,12 @@ class InfoNCE(nn.Module):
             with self.critic.attending():
                 pairs = q.draw(batch)
             bound = _criticism(self.critic, self.choose, pairs, batch)
-            return Evaluation(-bound.mean(), {"infonce": bound})
+            return Evaluation(_together(-bound.mean(), pairs, batch), {"infonce": bound})
         data = [v for v in batch if v in p.variables]
         given = {v: value for v, value in batch.items() if v not in p.variables}
         pairs = p.draw(given, size=len(next(iter(batch.values()))))
         bound = _criticism(self.critic, self.choose, pairs, data)
-        loss = -bound.mean()
-        discrete = {
-            variable_of(text) for text, d in pairs.distributions.items() if not d.has_rsample
-        }
-        if drawn := discrete & set(data):
-            nats = pairs.nats(drawn).sum()
-            loss = loss + loss.detach() * (nats - nats.detach())
-        return Evaluation(loss, {"infonce": bound})
+        return Evaluation(_together(-bound.mean(), pairs, given), {"infonce": bound})
 
 
 class criticised(nn.Module):  # noqa: N801 - used like a function: criticised(SelfCritic())
@@ -270,7 +264,7 @@ class criticised(nn.Module):  # noqa: N801 - used like a function: criticised(Se
             pairs = q.draw(batch)
         bound = bound_of(p, pairs, batch, beta)
         information = _criticism(self.critic, self.choose, pairs, batch)
-        loss = bound.loss - self.weight * information.mean()
+        loss = bound.loss - _together(self.weight * information.mean(), pairs, batch)
         return Evaluation(loss, bound.terms | {"infonce": information})
 
 
@@ -313,3 +307,9 @@ def _criticism(critic: Critic, choose: str, pairs: Draw, given: Collection[str])
     if size < 2:
         infonce(torch.zeros(size, size), choose)
     return infonce(_scores(critic, pairs, given), choose)
+
+
+def _together(loss: Tensor, pairs: Draw, known: Collection[str]) -> Tensor:
+    """A loss that hangs on the draws of all rows at once, with REINFORCE for discrete ones."""
+    nats = discrete_nats(pairs, known)
+    return loss if nats is None else loss + loss.detach() * (nats.sum() - nats.sum().detach())

@@ -10,6 +10,7 @@ import math
 from torch import Tensor
 
 from lvmlab.joint import Batch, Draw, Evaluation, Joint
+from lvmlab.objectives.reinforce import discrete_nats, reinforced
 
 
 def elbo(p: Joint, q: Joint, batch: Batch, beta: float | Tensor = 1.0) -> Evaluation:
@@ -18,6 +19,7 @@ def elbo(p: Joint, q: Joint, batch: Batch, beta: float | Tensor = 1.0) -> Evalua
     loss: mean of distortion + beta * rate. Terms (B,) nats: `distortion` = -log p(x|z) and `rate`
     = log q(z|x) - log p(z), so -(distortion + rate) estimates a lower bound on log p(x). With
     beta other than 1 the loss is no bound (Higgins et al. 2017); the terms stay unweighted.
+    Discrete latents learn by REINFORCE, which is noisy: `summed_elbo` has their exact sum.
     """
     return bound_of(p, q.draw(batch), batch, beta)
 
@@ -28,7 +30,8 @@ def bound_of(p: Joint, encoded: Draw, batch: Batch, beta: float | Tensor = 1.0) 
     latents = [v for v in encoded.values if v not in batch]
     distortion = -decoded.nats(batch)
     rate = encoded.nats(latents) - decoded.nats(latents)
-    return Evaluation((distortion + beta * rate).mean(), {"distortion": distortion, "rate": rate})
+    cost = reinforced(distortion + beta * rate, discrete_nats(encoded, batch))
+    return Evaluation(cost.mean(), {"distortion": distortion, "rate": rate})
 
 
 def importance_weighted(p: Joint, q: Joint, batch: Batch, samples: int = 16) -> Evaluation:
@@ -46,4 +49,6 @@ def importance_weighted(p: Joint, q: Joint, batch: Batch, samples: int = 16) -> 
     latents = [v for v in encoded.values if v not in batch]
     log_weights = p.score(encoded.values).nats() - encoded.nats(latents)
     bound = log_weights.unflatten(0, (size, samples)).logsumexp(1) - math.log(samples)
-    return Evaluation(-bound.mean(), {"bound": bound})
+    nats = discrete_nats(encoded, batch)
+    together = None if nats is None else nats.unflatten(0, (size, samples)).sum(1)
+    return Evaluation(reinforced(-bound, together).mean(), {"bound": bound})

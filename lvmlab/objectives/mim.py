@@ -14,11 +14,16 @@ pairs (Algorithm 3). A factor `"x": density` in q is a parametric or exact q(x).
 Nothing then holds up the scale of an encoder: give its conditional a floor.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from lvmlab.joint import Batch, Draw, Evaluation, Joint, variable_of
+from lvmlab.joint import Batch, Draw, Evaluation, Joint
+from lvmlab.objectives.reinforce import discrete_nats, reinforced
+
+Cost = Callable[[dict[str, Tensor]], Tensor]
 
 
 def mim(
@@ -32,14 +37,11 @@ def mim(
     -log p(x|z), `latent_nll` -log p(z), `encoder_nll` -log q(z|x) and `data_nll` -log q(x) (an
     upper bound with `"x": None`) of encoded pairs, and the same with `drawn_` of drawn pairs.
     Where the decoder's x is discrete, its gradient is REINFORCE's (eq. 3.26), each row's cost
-    counted from the mean of the others'.
+    counted from the mean of the others'; the same holds for discrete latents.
     Raises `ValueError` when the anchor defines no latent of p.
     """
-    encoded, drawn, score_function = _halves(p, q, batch, anchor)
-    terms = encoded | {f"drawn_{name}": nats for name, nats in drawn.items()}
-    cost = _even(drawn, beta)
-    loss = (_even(encoded, beta).mean() + _with(score_function, cost).mean()) / 2
-    return Evaluation(loss, terms)
+    halves = _halves(p, q, batch, anchor)
+    return Evaluation(halves.mean(lambda costs: _even(costs, beta)), halves.terms)
 
 
 def amim(p: Joint, q: Joint, batch: Batch, beta: float | Tensor = 1.0) -> Evaluation:
@@ -50,7 +52,7 @@ def amim(p: Joint, q: Joint, batch: Batch, beta: float | Tensor = 1.0) -> Evalua
     (`amim-unbounded-below`). Terms and beta as in `mim`.
     """
     encoded = _encoded(p, q, batch)
-    return Evaluation(_even(encoded, beta).mean(), encoded)
+    return Evaluation(encoded.mean(lambda costs: _even(costs, beta)), encoded.costs)
 
 
 def mixture_cross_entropy(
@@ -62,10 +64,8 @@ def mixture_cross_entropy(
     "MIM - H" subtracts. Terms as in `mim`. With `"x": None` the bound on log q(x) makes it an upper
     bound of L_CE.
     """
-    encoded, drawn, score_function = _halves(p, q, batch, anchor)
-    cost = _mixture(drawn)
-    loss = (_mixture(encoded).mean() + _with(score_function, cost).mean()) / 2
-    return Evaluation(loss, encoded | {f"drawn_{name}": nats for name, nats in drawn.items()})
+    halves = _halves(p, q, batch, anchor)
+    return Evaluation(halves.mean(_mixture), halves.terms)
 
 
 def symmetric_kl(p: Joint, q: Joint, batch: Batch, anchor: Joint | None = None) -> Evaluation:
@@ -80,11 +80,10 @@ def symmetric_kl(p: Joint, q: Joint, batch: Batch, anchor: Joint | None = None) 
             f"symmetric_kl needs a density for {missing} in {q}: write the factor, such as "
             '"x": density, in place of None, or use mim'
         )
-    encoded, drawn, score_function = _halves(p, q, batch, anchor)
-    forward = _side(encoded, "p") - _side(encoded, "q")
-    backward = _side(drawn, "q") - _side(drawn, "p")
-    loss = (forward.mean() + _with(score_function, backward).mean()) / 2
-    return Evaluation(loss, encoded | {f"drawn_{name}": nats for name, nats in drawn.items()})
+    halves = _halves(p, q, batch, anchor)
+    forward = halves.encoded.mean(lambda costs: _side(costs, "p") - _side(costs, "q"))
+    backward = halves.drawn.mean(lambda costs: _side(costs, "q") - _side(costs, "p"))
+    return Evaluation((forward + backward) / 2, halves.terms)
 
 
 def joint_entropy(p: Joint, q: Joint, batch: Batch) -> Evaluation:
@@ -94,37 +93,63 @@ def joint_entropy(p: Joint, q: Joint, batch: Batch) -> Evaluation:
     the bound on log q(x) makes it an upper bound of the cross entropy to the decoder's marginal.
     """
     encoded = _encoded(p, q, batch)
-    return Evaluation(_side(encoded, "q").mean(), encoded)
+    return Evaluation(encoded.mean(lambda costs: _side(costs, "q")), encoded.costs)
 
 
-def _encoded(p: Joint, q: Joint, batch: Batch) -> dict[str, Tensor]:
+class _Half(NamedTuple):
+    """One kind of pairs."""
+
+    costs: dict[str, Tensor]
+    discrete: Tensor | None
+    """Log-probability of its discrete draws, for REINFORCE."""
+
+    def mean(self, cost: Cost) -> Tensor:
+        return reinforced(cost(self.costs), self.discrete).mean()
+
+
+class _Halves(NamedTuple):
+    """Pairs that start from the data, and as many that start from the anchor."""
+
+    encoded: _Half
+    drawn: _Half
+
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        drawn = {f"drawn_{name}": nats for name, nats in self.drawn.costs.items()}
+        return self.encoded.costs | drawn
+
+    def mean(self, cost: Cost) -> Tensor:
+        return (self.encoded.mean(cost) + self.drawn.mean(cost)) / 2
+
+
+def _encoded(p: Joint, q: Joint, batch: Batch) -> _Half:
     """The four costs of pairs that start from the data."""
     pairs = q.draw(batch)
     latents = [v for v in pairs.values if v not in batch]
     costs = _costs(p.score(pairs.values), pairs, batch, latents)
-    if _has_density(q):
-        return costs
-    return costs | {"data_nll": costs["distortion"] + costs["latent_nll"] - costs["encoder_nll"]}
+    if not _has_density(q):
+        costs["data_nll"] = costs["distortion"] + costs["latent_nll"] - costs["encoder_nll"]
+    return _Half(costs, discrete_nats(pairs, batch))
 
 
-def _halves(
-    p: Joint, q: Joint, batch: Batch, anchor: Joint | None
-) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
-    """Costs of encoded and of drawn pairs; log-probability of discrete draws, for REINFORCE."""
+def _halves(p: Joint, q: Joint, batch: Batch, anchor: Joint | None) -> _Halves:
     encoded = _encoded(p, q, batch)
     data = [v for v in batch if v in p.variables]
     latents = [v for v in p.variables if v not in batch]
     size = len(next(iter(batch.values())))
     given = {v: value for v, value in batch.items() if v not in p.variables}
-    pairs = p.draw(given | _anchored(p, latents, given, size, anchor))
+    known = given | _anchored(p, latents, given, size, anchor)
+    pairs = p.draw(known)
     drawn = _costs(pairs, q.score(pairs.values), data, latents)
+    discrete = discrete_nats(pairs, known)
     if not _has_density(q):
         known = given | {v: pairs.values[v] for v in data}
         again = q.draw(known)  # a fresh z': with the same one, log q(z|x) cancels
         decoded = p.score(again.values)
         drawn["data_nll"] = again.nats(latents) - decoded.nats()
-    discrete = [v for v in data if not _distribution(pairs, v).has_rsample]
-    return encoded, drawn, pairs.nats(discrete) if discrete else None
+        if (fresh := discrete_nats(again, known)) is not None:
+            discrete = fresh if discrete is None else discrete + fresh
+    return _Halves(encoded, _Half(drawn, discrete))
 
 
 def _costs(
@@ -154,19 +179,6 @@ def _mixture(costs: dict[str, Tensor]) -> Tensor:
     return torch.log(torch.tensor(2.0, device=both.device)) - both.logsumexp(0)
 
 
-def _with(score_function: Tensor | None, cost: Tensor) -> Tensor:
-    """The cost, plus a term of value zero whose gradient is REINFORCE's, from log p(x|z).
-
-    Each row's cost counts from the mean cost of the other rows. They were drawn without it, so the
-    expectation stays that of eq. 3.26; hundreds of nats that all rows have in common no longer
-    shake the decoder.
-    """
-    if score_function is None:
-        return cost
-    own, others = cost.detach(), max(len(cost) - 1, 1)
-    return cost + (own - (own.sum() - own) / others) * (score_function - score_function.detach())
-
-
 def _has_density(q: Joint) -> bool:
     return all(factor is not None for factor in q.factors.values())
 
@@ -182,7 +194,3 @@ def _anchored(p: Joint, latents: list[str], given: Batch, size: int, anchor: Joi
         )
     values = (anchor if anchor is not None else p).draw(given, size=size).values
     return {v: values[v].detach() for v in fixed}
-
-
-def _distribution(draw: Draw, variable: str) -> Distribution:
-    return next(d for text, d in draw.distributions.items() if variable_of(text) == variable)

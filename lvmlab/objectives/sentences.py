@@ -10,6 +10,7 @@ log q(z|x), so that
 """
 
 from lvmlab.joint import Batch, Evaluation, Joint
+from lvmlab.objectives.reinforce import discrete_nats, reinforced
 
 
 def sentence_mim(p: Joint, q: Joint, batch: Batch) -> Evaluation:
@@ -25,6 +26,6 @@ def sentence_mim(p: Joint, q: Joint, batch: Batch) -> Evaluation:
     latents = [v for v in encoded.values if v not in batch]
     distortion = -decoded.nats(batch)
     encoder_nll, latent_nll = -encoded.nats(latents), -decoded.nats(latents)
-    loss = (distortion + (encoder_nll + latent_nll) / 2).mean()
+    cost = reinforced(distortion + (encoder_nll + latent_nll) / 2, discrete_nats(encoded, batch))
     terms = {"distortion": distortion, "encoder_nll": encoder_nll, "latent_nll": latent_nll}
-    return Evaluation(loss, terms)
+    return Evaluation(cost.mean(), terms)
