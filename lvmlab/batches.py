@@ -155,6 +155,9 @@ class LengthBuckets(Batches):
         if chunk < size:
             raise ValueError(f"chunk must hold a batch of {size} rows or more, got {chunk}")
         self.lengths, self.chunk, self.trim = lengths.cpu(), chunk, trim
+        index = self.values["index"].cpu()  # the caller's own, perhaps: names of rows, not places
+        self.by_name = lengths.new_zeros(int(index.max()) + 1, device="cpu")
+        self.by_name.scatter_reduce_(0, index, self.lengths, "amax")
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in super().__iter__():
@@ -169,7 +172,7 @@ class LengthBuckets(Batches):
         return super().describe() | {"chunk": self.chunk, "trim": self.trim}
 
     def _trimmed(self, batch: Batch) -> Batch:
-        longest = int(self.lengths[batch["index"].cpu()].max())
+        longest = int(self.by_name[batch["index"].cpu()].max())
         return batch | {self.trim: batch[self.trim][:, :longest]}
 
     def _permutation(self, epoch: int) -> Tensor:

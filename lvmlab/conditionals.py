@@ -33,14 +33,20 @@ class Gaussian(nn.Module):
 
     def __init__(self, network: Network, scale: float | str | None = None, floor: float = 1e-3):
         super().__init__()
-        if isinstance(scale, str) and scale != "learned":
+        learned = isinstance(scale, str)
+        try:
+            fixed = None if scale is None or learned else float(scale)
+        except (TypeError, ValueError, RuntimeError):  # more than one number, or none
+            fixed = math.nan
+        if (learned and scale != "learned") or (fixed is not None and math.isnan(fixed)):
             raise ValueError(f'scale must be a positive number, "learned" or None, got {scale!r}')
-        if isinstance(scale, int | float) and not 0 < scale < math.inf:
+        if fixed is not None and not 0 < fixed < math.inf:
             raise ValueError(f"scale is a standard deviation and must be positive, got {scale}")
         if not 0 < floor < math.inf:
             raise ValueError(f"floor must be positive, got {floor}: try 1e-3")
-        self.network, self.floor = network, floor
-        self.fixed_scale = float(scale) if isinstance(scale, int | float) else None
+        if learned and floor >= 1:
+            raise ValueError(f"a learned scale starts at 1, above its floor, got floor {floor}")
+        self.network, self.floor, self.fixed_scale = network, floor, fixed
         self.raw_scale = (
             nn.Parameter(torch.tensor(_raw(1.0, floor))) if scale == "learned" else None
         )
@@ -252,7 +258,9 @@ class Components(nn.Module):
             self.means.copy_(torch.where(mass[:, None] > 1e-9, means, self.means))
             if not self.raw_scale.requires_grad:
                 return
-            squared = (weights * torch.cdist(x, self.means).square()).sum(0)
+            # not by a product of matrices: far from 0 that cancels all digits of a tight cluster
+            apart = torch.cdist(x, self.means, compute_mode="donot_use_mm_for_euclid_dist")
+            squared = (weights * apart.square()).sum(0)
             if self.raw_scale.ndim:
                 variance = squared / mass.clamp_min(1e-12) / x.shape[1]
                 variance = torch.where(mass > 1e-9, variance, self.scale**2)

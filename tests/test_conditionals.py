@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -65,6 +66,36 @@ def test_scale_is_a_standard_deviation_above_its_floor():
     assert start.stddev.item() == pytest.approx(1.0)
     raw = torch.tensor([[0.0, -100.0]])
     assert Gaussian(nn.Identity(), floor=0.05)(raw).stddev.item() == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.3), torch.tensor(0.3), np.array(0.3)])
+def test_any_single_number_is_a_fixed_scale(number):
+    fixed = Gaussian(nn.Identity(), scale=number)(torch.zeros(2, 4))
+    assert fixed.event_shape == (4,) and fixed.stddev.tolist() == [[pytest.approx(0.3)] * 4] * 2
+
+
+def test_a_scale_that_is_no_number_is_refused():
+    for wrong in (torch.ones(2), [0.3, 0.4], "small", math.nan):
+        with pytest.raises(ValueError, match="scale must be a positive number"):
+            Gaussian(nn.Identity(), scale=wrong)
+    with pytest.raises(ValueError, match="starts at 1, above its floor, got floor 1"):
+        Gaussian(nn.Identity(), scale="learned", floor=1.0)
+
+
+def test_the_m_step_finds_tight_clusters_far_from_zero():
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)) * 0.01
+    x[100:] += 1.0
+    scales = []
+    for offset in (0.0, 100.0):
+        components = Components(torch.zeros(2, 2), 0.5)
+        moved = x + offset
+        components.maximise(moved, torch.eye(2).repeat_interleave(100, 0))
+        by_hand = torch.stack([part - part.mean(0) for part in moved.double().split(100)])
+        assert components.scale.item() == pytest.approx(
+            by_hand.square().mean().sqrt().item(), rel=2e-3
+        )
+        scales.append(components.scale.item())
+    assert scales[0] == pytest.approx(scales[1], rel=5e-3)
 
 
 def test_components_start_where_they_are_told():

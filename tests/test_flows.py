@@ -196,6 +196,13 @@ def test_a_flow_in_the_plane_integrates_to_one_for_every_context(seed):
         assert density.exp().max() > 0.01  # not a flat density that the grid happens to cut
 
 
+def test_one_event_alone_has_the_density_that_it_has_in_a_batch():
+    torch.manual_seed(0)
+    density = shaken(plane_flow(context=False))().log_prob
+    x = torch.randn(2)
+    assert density(x).shape == () and density(x).item() == pytest.approx(density(x[None]).item())
+
+
 # -- ActNorm
 
 

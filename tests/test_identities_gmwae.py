@@ -471,6 +471,9 @@ def test_bad_points():
 
 def test_bad_joints():
     p, q = joints()
+    for divergence in (sinkhorn_divergence, partial(sinkhorn_divergence, epsilon=0.5)):
+        with pytest.raises(ValueError, match=r"same weighs.*got same=2.0, take 0"):
+            wasserstein(p, q, {"x": torch.zeros(2)}, divergence=divergence, same=2.0)
     with pytest.raises(ValueError, match=r"over names the latent.*'c'.*has none"):
         summed_elbo(p, q, {"x": torch.zeros(2)}, over="c")
     with pytest.raises(ValueError, match="already holds it"):

@@ -128,7 +128,8 @@ def report(
     `samples` importance samples on the first `weighed` rows; latents with finitely many values
     (at most 2048 together) are summed exactly. Layers such as dropout are in evaluation mode, the
     reader's random state is left alone, and the same `seed` gives the same report. Memory does not
-    grow with the rows but for the data themselves.
+    grow with the rows but for the data themselves and, where latents are summed, one number for
+    each row and value.
     Raises `ValueError` for models that return tensors, NaN, and lengths that differ.
     """
     started = time.perf_counter()

@@ -47,7 +47,7 @@ class FlowDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         lead = value.shape[: value.ndim - len(self.event_shape)]
         y, log_det = self.bijection(value.reshape(-1, *self.event_shape), self._contexts(lead))
-        return self.base.log_prob(y.unflatten(0, lead)) + log_det.unflatten(0, lead)
+        return self.base.log_prob(y.reshape(*lead, *y.shape[1:])) + log_det.reshape(lead)
 
     def rsample(self, sample_shape: Any = (), temperature: float = 1.0) -> Tensor:
         return self._carried(self.base.rsample, sample_shape, temperature)

@@ -44,6 +44,11 @@ def wasserstein(
     number for the batch, repeated. MMD^2 can be negative, and so can the loss.
     Raises `ValueError` as `summed_out` and the divergence do, and for latents of several kinds.
     """
+    if same and getattr(divergence, "func", divergence) is sinkhorn_divergence:
+        raise ValueError(
+            "same weighs [k = k'] in the kernel of mmd, and sinkhorn_divergence has no kernel: "
+            f"got same={same}, take 0, or divergence=None"
+        )
     size = len(next(iter(batch.values())))
     weights: Tensor | None = None
     if over is None:
