@@ -70,7 +70,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
     SWITCH: {
         "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
-        "lesson": {"seeds": 3, "minutes": 20, "sets": {"digits": _DIGITS | {"steps": 1500}}},
+        "lesson": {"seeds": 3, "minutes": 25, "sets": {"digits": _DIGITS | {"steps": 1500}}},
         "paper": {"seeds": 10, "minutes": 1e7, "sets": {"mnist": _PAPER}},
     },
     LIFE: {
@@ -81,7 +81,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
     RECIPE: {
         "smoke": {"seeds": 2, "minutes": 0.2, "sets": {"digits": _SMOKE}},
-        "lesson": {"seeds": 1, "minutes": 40, "sets": {"mnist": _MNIST | {"steps": 1000}}},
+        "lesson": {"seeds": 1, "minutes": 60, "sets": {"mnist": _MNIST | {"steps": 1000}}},
         "paper": {"seeds": 10, "minutes": 1e6, "sets": {"mnist": _PAPER | {"steps": 6000}}},
     },
 }
