@@ -217,10 +217,18 @@ def test_actnorm_standardises_its_first_batch_and_no_other():
     assert norm(second)[0].std() > 20 and torch.equal(norm.shift, kept)
 
 
-def test_actnorm_of_a_constant_channel_stays_finite():
+@pytest.mark.parametrize("rows", [1, 8])
+def test_actnorm_shifts_a_constant_channel_and_leaves_its_scale(rows):
     norm = ActNorm(2)
-    y, log_det = norm(torch.ones(8, 2, 3, 3))
-    assert y.isfinite().all() and log_det.isfinite().all()
+    first = torch.tensor([[0.1, 123.456]]).expand(rows, 2)
+    y, log_det = norm(first)
+    torch.testing.assert_close(y, torch.zeros(rows, 2), atol=1e-4, rtol=0)
+    assert norm.log_scale.tolist() == [0, 0] and log_det.tolist() == [0] * rows
+    after = norm(first + 2)[0]  # the next batch is not blown up
+    torch.testing.assert_close(after, y + 2, atol=1e-4, rtol=0)
+    mixed = ActNorm(2)
+    mixed(torch.stack([torch.ones(64), 3 * torch.randn(64)], 1))
+    assert mixed.log_scale[0] == 0 and 0.2 < mixed.log_scale[1].exp() < 0.5
 
 
 def test_a_checkpoint_keeps_whether_actnorm_has_started():

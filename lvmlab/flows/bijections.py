@@ -55,9 +55,10 @@ class ActNorm(Bijection):
     """y = (x + shift) * scale, channel by channel; the first batch makes y standardised.
 
     The first call in training mode sets shift and scale so that every channel of y has mean 0 and
-    standard deviation 1 over that batch; from then on both are parameters. Whether that has
-    happened is a buffer: a checkpoint keeps it, and a resumed run starts no second time. Before it,
-    in eval mode, the map is the identity (Kingma and Dhariwal 2018, section 3.1).
+    standard deviation 1 over that batch; from then on both are parameters. A channel that is
+    constant there, such as any of a single row (1, C), is shifted only: its scale is 1. Whether
+    that has happened is a buffer: a checkpoint keeps it, and a resumed run starts no second time.
+    Before it, in eval mode, the map is the identity (Kingma and Dhariwal 2018, section 3.1).
     """
 
     started: Tensor
@@ -87,7 +88,9 @@ class ActNorm(Bijection):
     def _start(self, x: Tensor) -> None:
         rows = x.transpose(0, 1).flatten(1)
         self.shift.copy_(-rows.mean(1))
-        self.log_scale.copy_(-rows.std(1, correction=0).clamp_min(1e-6).log())
+        spread = rows.std(1, correction=0).clamp_min(1e-6)
+        constant = rows.amax(1) == rows.amin(1)  # exactly, where a standard deviation is rounded
+        self.log_scale.copy_(-spread.masked_fill(constant, 1.0).log())
         self.started.fill_(True)
 
     def _load_from_state_dict(self, *given) -> None:
