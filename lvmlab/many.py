@@ -68,11 +68,12 @@ def fit_many(
     all of one shape; objective: a function, called with `beta=beta(step)` when beta is given.
     schedule(step) multiplies lr. held_out(seed) is a batch whose loss (with beta 1) is looked at
     every `validate_every` steps, an epoch when None: the best weights of each seed are put back at
-    the end. With `patience` a seed may have that many looks in a row without a better one; with one
-    more it is judged no more, and training ends when all are. Gaussian noise comes from a generator
-    of each seed's own; other draws (categories) are independent between the seeds but not those of
-    a run alone. torch's random state is the caller's again at the end. The objective must draw the
-    same noise at every beta. Joints are not validated inside.
+    the end; a seed without a look, or whose looks gave no number, keeps its last. With `patience` a
+    seed may have that many looks in a row without a better one; with one more it is judged no more,
+    and training ends when all are. Gaussian noise comes from a generator of each seed's own; other
+    draws (categories) are independent between the seeds but not those of a run alone. torch's
+    random state is the caller's again at the end. The objective must draw the same noise at every
+    beta. Joints are not validated inside.
     Raises `FloatingPointError` naming objective, seed, term and step for a loss that is no longer
     finite, `ValueError` without seeds or for seeds given twice,
     and for models of different shapes.
@@ -102,7 +103,7 @@ def fit_many(
                     break
             bar.update(1)
         group.flush()
-    return group.split(best.weights)
+    return group.split(best.weights())
 
 
 class _Group:
@@ -208,9 +209,8 @@ class _Group:
                 values = table[:, row, place].tolist()
                 trained.history.terms.setdefault(name, []).extend(values)
 
-    def split(self, weights: dict[str, Tensor] | None) -> list[Trained]:
+    def split(self, weights: dict[str, Tensor]) -> list[Trained]:
         """Give each seed's joints their own weights back."""
-        weights = self.weights if weights is None else weights
         steps = len(self.trained[0].history)
         for place, trained in enumerate(self.trained):
             for name in ("p", "q"):
@@ -249,14 +249,16 @@ class _Best:
         self, group: _Group, held_out: Callable[[int], Batch] | None, patience: int | None
     ):
         self.group, self.patience = group, patience
-        self.weights: dict[str, Tensor] | None = None
-        if held_out is None:
-            return
-        batches = [held_out(seed) for seed in group.seeds]
-        self.batch = {name: torch.stack([b[name] for b in batches]) for name in batches[0]}
-        self.value = torch.full((len(batches),), torch.inf, device=group.device)
-        self.since = torch.zeros(len(batches), dtype=torch.long, device=group.device)
-        self.weights = {n: v.detach().clone() for n, v in group.weights.items()}
+        self.kept = group.weights  # until a look replaces those of a seed by a copy
+        self.value = torch.full((len(group.seeds),), torch.inf, device=group.device)
+        self.since = torch.zeros(len(group.seeds), dtype=torch.long, device=group.device)
+        if held_out is not None:
+            batches = [held_out(seed) for seed in group.seeds]
+            self.batch = {name: torch.stack([b[name] for b in batches]) for name in batches[0]}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best of each seed; of one that no look has given a number, those of now."""
+        return _where(self.value < torch.inf, self.kept, self.group.weights)
 
     @property
     def over(self) -> bool:
@@ -265,7 +267,6 @@ class _Best:
 
     def look(self, step: int) -> None:
         """Judge every seed that still has patience, always with the same noise."""
-        assert self.weights is not None
         generators = [noise.generator(s, "looks") for s in self.group.seeds]
         with torch.no_grad():
             self.group.model.eval()
@@ -277,14 +278,21 @@ class _Best:
         better = judged & (loss < self.value)
         self.value = torch.where(better, loss, self.value)
         self.since = torch.where(better, 0, self.since + 1)
-        for name, kept in self.weights.items():
-            mask = better.view(-1, *[1] * (kept.ndim - 1))
-            self.weights[name] = torch.where(mask, self.group.weights[name].detach(), kept)
+        self.kept = _where(better, self.group.weights, self.kept)
         for trained, value, counts in zip(
             self.group.trained, loss.tolist(), judged.tolist(), strict=True
         ):
             if counts:
                 trained.history.validation.append((step, value))
+
+
+def _where(seeds: Tensor, one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy: the weights of `one` for the seeds (S,) that are True, of `other` for the rest."""
+
+    def chosen(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(seeds.view(-1, *[1] * (a.ndim - 1)), a.detach(), b.detach())
+
+    return {name: chosen(value, other[name]) for name, value in one.items()}
 
 
 def _bar(steps: int, seeds: int, progress: bool | None) -> Any:

@@ -1,5 +1,6 @@
 """Many seeds at once give each seed what it would get alone."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -119,6 +120,21 @@ def test_the_best_weights_of_each_seed_come_back():
         assert again == pytest.approx(min(v for _, v in one.history.validation), abs=1e-4)
     early = fit_many(make, [0, 1], batches, elbo, schedule=rate, patience=0, **given)
     assert len(early[0].history) < 60
+
+
+def test_without_a_look_that_gave_a_number_the_last_weights_stay():
+    given = {"steps": 5, "lr": 1e-2, "validate_every": 4}
+    plain = fit_many(make, [0, 1], batches, elbo, **given)
+    bad = {0: X * math.nan, 1: X}
+    one, other = fit_many(make, [0, 1], batches, elbo, held_out=lambda s: {"x": bad[s]}, **given)
+    assert torch.equal(weights(one), weights(plain[0]))
+    assert not torch.equal(weights(other), weights(plain[1]))  # of step 4
+    given |= {"validate_every": None, "steps": 2, "held_out": lambda s: {"x": X}}  # an epoch is 3
+    unseen = fit_many(make, [0, 1], batches, elbo, **given)
+    plain = fit_many(make, [0, 1], batches, elbo, **given | {"held_out": None})
+    for one, other in zip(unseen, plain, strict=True):
+        assert one.history.validation == []
+        assert torch.equal(weights(one), weights(other))
 
 
 def test_a_seed_out_of_patience_is_judged_no_more():
