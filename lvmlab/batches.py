@@ -56,10 +56,7 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of this step (from 0) of the endless stream."""
-        epoch, place = divmod(step, len(self))
-        if self._order[0] != epoch:
-            self._order = (epoch, self._permutation(epoch))
-        rows = self._order[1][place * self.size : (place + 1) * self.size]
+        rows = self._places(step)
         return {name: v[rows] for name, v in self.values.items()}
 
     def to(self, device: torch.device) -> "Batches":
@@ -72,6 +69,13 @@ class Batches:
         """What must agree for a checkpoint to be resumed on this stream."""
         names = ["rows", "size", "seed", "shuffle", "drop_last"]
         return {name: getattr(self, name) for name in names}
+
+    def _places(self, step: int) -> Tensor:
+        """Where in the values the rows of this step are; `index` may be the caller's own."""
+        epoch, place = divmod(step, len(self))
+        if self._order[0] != epoch:
+            self._order = (epoch, self._permutation(epoch))
+        return self._order[1][place * self.size : (place + 1) * self.size]
 
     def _permutation(self, epoch: int) -> Tensor:
         order = torch.arange(self.rows)
@@ -155,25 +159,21 @@ class LengthBuckets(Batches):
         if chunk < size:
             raise ValueError(f"chunk must hold a batch of {size} rows or more, got {chunk}")
         self.lengths, self.chunk, self.trim = lengths.cpu(), chunk, trim
-        index = self.values["index"].cpu()  # the caller's own, perhaps: names of rows, not places
-        self.by_name = lengths.new_zeros(int(index.max()) + 1, device="cpu")
-        self.by_name.scatter_reduce_(0, index, self.lengths, "amax")
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in super().__iter__():
-            yield self._trimmed(batch)
+        for batch, lengths in zip(super().__iter__(), self.lengths.split(self.size), strict=True):
+            yield self._trimmed(batch, lengths)
 
     def at(self, step: int) -> Batch:
         """The batch of this step (from 0) of the endless stream."""
-        return self._trimmed(super().at(step))
+        return self._trimmed(super().at(step), self.lengths[self._places(step).cpu()])
 
     def describe(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be resumed on this stream."""
         return super().describe() | {"chunk": self.chunk, "trim": self.trim}
 
-    def _trimmed(self, batch: Batch) -> Batch:
-        longest = int(self.by_name[batch["index"].cpu()].max())
-        return batch | {self.trim: batch[self.trim][:, :longest]}
+    def _trimmed(self, batch: Batch, lengths: Tensor) -> Batch:
+        return batch | {self.trim: batch[self.trim][:, : int(lengths.max())]}
 
     def _permutation(self, epoch: int) -> Tensor:
         if not self.shuffle:

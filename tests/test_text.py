@@ -291,6 +291,16 @@ def test_buckets_are_a_function_of_the_step():
     assert torch.equal(buckets(shuffle=False)[0].at(1)["index"], torch.arange(7, 14))
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_rows_with_an_index_of_the_callers_keep_their_own_lengths(shuffle):
+    x, lengths = torch.arange(1, 61).reshape(10, 6), torch.tensor([6, 1, 2, 1, 5, 3, 1, 4, 1, 2])
+    rows = torch.tensor([1, 4, 0, 7])  # a part of the data that remembers where it is from
+    part = LengthBuckets({"x": x[rows], "index": rows}, lengths[rows], 1, shuffle=shuffle)
+    for batch in [*part, *(part.at(step) for step in range(8))]:
+        row = batch["index"][0]
+        assert batch["x"].tolist() == [x[row, : lengths[row]].tolist()]
+
+
 def test_unfit_buckets_are_named():
     values, lengths = {"x": torch.zeros(9, 4)}, torch.full((9,), 4)
     for wrong in (lengths[:8], lengths - 4, lengths + 1):
