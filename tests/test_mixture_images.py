@@ -4,10 +4,19 @@ import math
 
 import pytest
 import torch
-from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch.distributions import (
+    Categorical,
+    Gumbel,
+    Independent,
+    Laplace,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 from torch.nn import functional as F
 
 from lvmlab import Joint, summed_elbo, wasserstein
+from lvmlab.conditionals import Proportions
 from lvmlab.models import (
     Experts,
     Modes,
@@ -102,6 +111,30 @@ def test_kl_of_a_diagonal_from_a_full_gaussian(seed):
     z = one.sample((40_000,))
     draws = one.log_prob(z) - prior.log_prob(z)
     assert abs(draws.mean() - kl_divergence(one, prior)) < 4 * draws.std() / 200
+
+
+def test_no_closed_kl_for_what_is_no_diagonal_gaussian():
+    zero, one = torch.zeros(1, 2), torch.ones(1, 2)
+    prior = MultivariateNormal(zero, torch.eye(2))
+    for base in (Laplace(zero, one), Gumbel(zero, one)):
+        with pytest.raises(NotImplementedError, match="over a Normal"):
+            kl_divergence(Independent(base, 1), prior)
+    with pytest.raises(NotImplementedError, match="of one dimension"):
+        kl_divergence(Independent(Normal(zero, one), 2), prior)
+
+    def heavy(x, k=None):
+        return Independent(Laplace(x, 0.5 * one), 1)
+
+    torch.manual_seed(0)
+    modes = Modes(torch.zeros(2, 2), torch.eye(2).repeat(2, 1, 1))
+    see = {"k": Proportions(2), "z|k": modes, "x|z": lambda z: Independent(Normal(z, one), 1)}
+    even = {"x": None, "k|x": lambda x: Categorical(logits=0 * x), "z|x,k": heavy}
+    x = torch.full((20_000, 2), 0.3)
+    found = summed_elbo(Joint("p", see), Joint("q", even), {"x": x}).terms["continuous_rate"]
+    z = heavy(x).sample((10,))
+    draws = (heavy(x).log_prob(z) - prior.log_prob(z)).flatten()
+    error = (found.var() / len(found) + draws.var() / len(draws)).sqrt()
+    assert abs(found.mean() - draws.mean()) < 4 * error  # estimated, as for any other pair
 
 
 def test_pixels_that_count():

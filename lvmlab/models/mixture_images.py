@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, MultivariateNormal, kl
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl
 from torch.nn import functional as F
 
 from lvmlab import distributions as D
@@ -277,6 +277,11 @@ def match_clusters(
 @kl.register_kl(Independent, MultivariateNormal)
 def _kl_of_diagonal(one: Independent, other: MultivariateNormal) -> Tensor:
     """A diagonal Gaussian from a full one; torch has the two of a kind only."""
+    if not isinstance(one.base_dist, Normal) or one.reinterpreted_batch_ndims != 1:
+        raise NotImplementedError(  # as torch does, so that callers estimate it from draws
+            f"no KL(p || q) in closed form for {one} and {type(other).__name__}: expected an "
+            "Independent of one dimension over a Normal. Try a mean of log p - log q over draws."
+        )
     scale_tril = one.base_dist.scale.diag_embed()
     return kl.kl_divergence(MultivariateNormal(one.mean, scale_tril=scale_tril), other)
 
