@@ -7,6 +7,8 @@ while it saves leaves the previous checkpoint. There is no pickle, so loading ru
 import json
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,22 @@ def write(path: str | Path, state: dict[str, Any]) -> None:
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_pack(state, "state", tensors))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for orphan in path.parent.glob(f".{path.name}.*.unfinished"):
-        orphan.unlink(missing_ok=True)  # of a save that was killed
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+    with replacing(path) as unfinished:
         save_file(tensors, unfinished, metadata={"format": FORMAT, "tree": tree})
         with open(unfinished, "rb") as file:
             os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, renamed over it when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for orphan in path.parent.glob(".*.unfinished"):  # of a save of this very file that was killed
+        if orphan.name.removeprefix(f".{path.name}.").removesuffix(".unfinished").isdigit():
+            orphan.unlink(missing_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

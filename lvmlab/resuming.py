@@ -1,7 +1,6 @@
 """What is kept of a run: the state beside its modules, written to one file and put back."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,12 +37,15 @@ def save(
 ) -> None:
     """Write modules, optimisers, schedulers, random state and history to one file, atomically.
 
-    Raises `FloatingPointError`, and keeps the file that is there, when a weight is not finite.
+    The history is written beside it as JSON, to the file's name followed by ".history.json".
+    Raises `FloatingPointError`, and keeps the file that is there, when a parameter is not finite or
+    a buffer holds NaN; a buffer may be infinite, such as a best value before the first look.
     """
     run, path = run or Run(), Path(path)
     for name, module in step.modules.items():
+        learned = {key for key, _ in module.named_parameters(remove_duplicate=False)}
         for key, value in module.state_dict().items():
-            if value.is_floating_point() and not value.isfinite().all():
+            if (value.isnan() if key not in learned else ~value.isfinite()).any():
                 raise FloatingPointError(
                     f"{name}.{key} is no longer finite after step {run.done}: nothing was saved, "
                     f"{path} is as before. Try a smaller learning rate or a clip."
@@ -58,10 +60,9 @@ def save(
         "random": files.random_state(),
     }
     files.write(path, state)
-    readable = path.with_name("history.json")
-    unfinished = readable.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(state["history"]))
-    os.replace(unfinished, readable)
+    readable = path.with_name(f"{path.name}.history.json")  # its own: runs may share a folder
+    with files.replacing(readable) as unfinished:
+        unfinished.write_text(json.dumps(state["history"]))
 
 
 def resume(

@@ -55,8 +55,9 @@ def fit(
     `ReduceLROnPlateau`: the next such one stops the run.
     checkpoint: a file, written every `checkpoint_every` steps (an epoch when None) and at the end.
     When it exists the run goes on from there, bit for bit on a CPU, unless `resume=False`; its
-    `settings` (yours, the preset, the batches) must agree. `history.json` beside it can be read
-    at any time. progress: a bar; None shows one when the run lasts longer than two seconds.
+    `settings` (yours, the preset, the batches) must agree. The history can be read at any time in a
+    file beside it, named as it is with ".history.json" at the end. progress: a bar; None shows one
+    when the run lasts longer than two seconds.
 
     Raises `FloatingPointError` naming the objective, the term and the step when the loss is no
     longer finite (the last good checkpoint stays), `ValueError` for arguments that make no sense
@@ -87,6 +88,7 @@ def fit(
             if looked or saves or stop or len(run.waiting) >= _FLUSH:
                 started = _flush(run, step, checkpoint, bar, started)
             if saves and checkpoint is not None:
+                run.history.outcome = _outcome(run, total, stop)
                 save(checkpoint, step, schedulers, run, settings)
             bar.update(1)
     return _finish(run, step, total)
@@ -239,7 +241,7 @@ def _flush(run: Run, step: Step, checkpoint: str | Path | None, bar: Any, starte
 
 def _finish(run: Run, step: Step, total: int) -> History:
     """Say how it ended, and put the best weights back where there was a look."""
-    run.history.outcome = _outcome(run, total)
+    run.history.outcome = _outcome(run, total, True)
     for name, weights in run.best_weights.items():
         step.modules[name].load_state_dict(weights)
     return run.history
@@ -258,9 +260,9 @@ def _exhausted(run: Run, patience: int | None) -> bool:
     return patience is not None and run.since_best > patience
 
 
-def _outcome(run: Run, total: int) -> str:
+def _outcome(run: Run, total: int, stopped: bool) -> str:
     best = f", best validation {run.best:.6g} at step {run.best_step}" if run.best_weights else ""
-    how = "finished" if run.done >= total else "stopped early"
+    how = "finished" if run.done >= total else "stopped early" if stopped else "unfinished"
     return f"{how} after {run.done} steps{best}"
 
 

@@ -18,6 +18,7 @@ from lvmlab import Batches, Evaluation, Fresh, Joint, annealed, descend, elbo, e
 from lvmlab import checkpoint as files
 from lvmlab.conditionals import Gaussian, StandardNormal
 from lvmlab.networks import MLP
+from lvmlab.steps import Step
 from lvmlab.train import quietly, resume, save, watch
 
 # A run with everything a checkpoint must hold: dropout, annealing, a scheduler, a plateau,
@@ -283,6 +284,29 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     assert (tmp_path / "good").read_bytes() == before
 
 
+def test_a_buffer_may_be_infinite_but_not_nan(tmp_path):
+    class Best(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("value", torch.tensor(-math.inf))
+
+    _, _, step = small()
+    step.modules["best"] = Best()
+    fit(step, data(), steps=2, checkpoint=tmp_path / "good", checkpoint_every=1)
+    step.modules["best"].value.fill_(0.0)
+    resume(tmp_path / "good", step)
+    assert step.modules["best"].value == -math.inf
+    step.modules["best"].value.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match=r"best\.value .* nothing was saved"):
+        save(tmp_path / "good", step)
+    tied = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    tied[1].weight = tied[0].weight
+    with torch.no_grad():
+        tied[0].weight[0, 0] = math.inf
+    with pytest.raises(FloatingPointError, match=r"m\.0\.weight .* nothing was saved"):
+        save(tmp_path / "other", Step("tied", lambda batch: None, {"m": tied}))
+
+
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     files.write(tmp_path / "state", {"a": torch.ones(2)})
 
@@ -354,7 +378,8 @@ def test_a_checkpoint_of_another_preset_model_or_data_is_refused(tmp_path, monke
         fit(wider, data(), steps=10, checkpoint=path)
     history = fit(step, data(), steps=10, checkpoint=path)  # the same run goes on
     assert len(history) == 10
-    assert json.loads((tmp_path / "history.json").read_text())["terms"]["loss"] == history["loss"]
+    readable = json.loads((tmp_path / "checkpoint.history.json").read_text())
+    assert readable["terms"]["loss"] == history["loss"]
     assert len(fit(step, data(), steps=3, checkpoint=path, resume=False)) == 3
 
 
@@ -527,10 +552,43 @@ def test_no_unfinished_file_is_left_by_a_kill(tmp_path):
     """A file that a killed save left behind does not disturb, and the next save removes it."""
     _, _, step = small()
     path = tmp_path / "c"
-    orphan = path.with_name(f".c.{os.getpid() + 1}.unfinished")
-    orphan.write_bytes(b"half")
+    for name in ("c", "c.history.json"):
+        path.with_name(f".{name}.{os.getpid() + 1}.unfinished").write_bytes(b"half")
     fit(step, data(), steps=5, checkpoint=path)
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["c", "history.json"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["c", "c.history.json"]
+
+
+def test_runs_that_share_a_folder_leave_each_others_files_alone(tmp_path):
+    (tmp_path / "history.json").write_text("{}")  # of an earlier version
+    busy = {tmp_path / f".{name}.1.unfinished" for name in ("c.2", "c.2.history.json", "history")}
+    for name, steps in (("c.1", 7), ("c", 5)):
+        _, _, step = small()
+        for file in busy:  # that another run is about to rename
+            file.write_bytes(b"half")
+        fit(step, data(), steps=steps, checkpoint=tmp_path / name)
+        assert all(file.exists() for file in busy)
+    assert (tmp_path / "history.json").read_text() == "{}"
+    for name, steps in (("c.1", 7), ("c", 5)):
+        readable = json.loads((tmp_path / f"{name}.history.json").read_text())
+        assert len(readable["terms"]["loss"]) == steps
+
+
+@pytest.mark.parametrize(("steps", "patience", "how"), [(6, None, "finished"), (9, 0, "stopped")])
+def test_the_files_of_a_run_tell_how_it_ended(steps, patience, how, tmp_path):
+    readable, seen = tmp_path / "c.history.json", []
+
+    def look():
+        seen.append(json.loads(readable.read_text())["outcome"])
+        return 1.0
+
+    given = {"validate": look, "validate_every": 3, "patience": patience, "checkpoint_every": 2}
+    _, _, step = small()
+    done = fit(step, data(), steps=steps, checkpoint=tmp_path / "c", **given)
+    best = ", best validation 1 at step 3"
+    assert seen == ["unfinished after 2 steps", f"unfinished after 4 steps{best}"]
+    assert done.outcome.startswith(how) and done.outcome.endswith(f"after 6 steps{best}")
+    assert json.loads(readable.read_text())["outcome"] == done.outcome
+    assert resume(tmp_path / "c", step).outcome == done.outcome
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (3, 3 + 2**32), (1, -1)])
