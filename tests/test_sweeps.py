@@ -98,7 +98,7 @@ def survives(notes, runs, dask=False):
 
 def test_a_plan_measures_nothing_and_names_every_cell(notes, runs):
     jobs = jobs_of(notes)
-    assert [job.label for job in jobs[:2]] == ["made: A, cell 0", "made: A, cell 1"]
+    assert [job.label for job in jobs[:2]] == ["made: A, cell 0 on toy", "made: A, cell 1 on toy"]
     assert not list(notes.iterdir()) and not runs.exists()
     with pytest.raises(ValueError, match="cannot be planned"):
         sweeps.jobs_of(lambda preset, seeds: [], "smoke", 2)
@@ -113,11 +113,26 @@ def test_one_job_runs_here_in_the_order_of_the_plan(notes):
 
 def test_an_error_is_an_entry_and_stops_no_other_cell(notes, runs):
     found = sweeps.carry_out(jobs_of(notes, broken=(1, 4)), 1)
-    assert set(found.errors) == {"made: A, cell 1", "made: A, cell 4"}
-    assert found.errors["made: A, cell 1"] == "FloatingPointError: cell 1 diverged"
+    assert set(found.errors) == {"made: A, cell 1 on toy", "made: A, cell 4 on toy"}
+    assert found.errors["made: A, cell 1 on toy"] == "FloatingPointError: cell 1 diverged"
     assert len(list(runs.rglob("*.jsonl"))) == 4
     again = sweeps.carry_out(jobs_of(notes), 1)  # mended: only what failed is measured
     assert again.errors == {} and noted(notes, "end") == dict.fromkeys(range(6), 1)
+
+
+def test_errors_on_two_data_sets_are_two_entries(runs):
+    def diverge(name, seeds):
+        raise FloatingPointError(f"{name} diverged")
+
+    def both(preset, seeds=None):
+        cells = [Cell("one", "A", name, partial(diverge, name)) for name in ("here", "there")]
+        return ledger.measure("made", preset, 1, cells)
+
+    found = sweeps.carry_out(sweeps.jobs_of(both, "smoke", 1), 1)
+    assert found.rows == [] and found.errors == {
+        f"made: A, one on {name}": f"FloatingPointError: {name} diverged"
+        for name in ("here", "there")
+    }
 
 
 def test_another_version_of_the_code_is_refused(notes):
@@ -156,7 +171,8 @@ def test_a_worker_killed_by_kill_9_loses_nothing_and_repeats_nothing(notes, runs
 def test_a_cell_that_kills_its_worker_takes_no_other_with_it(notes, runs):
     jobs = sweeps.jobs_of(partial(deadly, notes), "smoke", 1)
     found = sweeps.carry_out([job._replace(code="") for job in jobs], 2)
-    assert list(found.errors) == ["made: A, cell 1"] and "died" in found.errors["made: A, cell 1"]
+    assert list(found.errors) == ["made: A, cell 1 on toy"]
+    assert "died" in found.errors["made: A, cell 1 on toy"]
     assert {row["system"] for row in found.rows} == {"cell 0", "cell 2", "cell 3"}
 
 

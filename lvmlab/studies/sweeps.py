@@ -44,7 +44,8 @@ class Sweep(NamedTuple):
 
     rows: list[Row]
     errors: dict[str, str]
-    """By cell: what it raised, in words. All other cells are done and on record."""
+    """By cell, "study: objective, system on data set": what it raised, in words. All other cells
+    are done and on record."""
 
 
 def sweep(
@@ -82,10 +83,8 @@ def jobs_of(study: Callable[..., Any], preset: str, seeds: int | None) -> list[J
     """The cells of one study as jobs."""
     plan = ledger.planned(study, preset, seeds)
     place, code = str(ledger.place(plan).resolve()), ledger.code_version()
-    return [
-        Job(study, preset, plan.seeds, i, place, code, f"{plan.study}: {c.objective}, {c.system}")
-        for i, c in enumerate(plan.cells)
-    ]
+    labels = [f"{plan.study}: {c.objective}, {c.system} on {c.dataset}" for c in plan.cells]
+    return [Job(study, preset, plan.seeds, i, place, code, s) for i, s in enumerate(labels)]
 
 
 def carry_out(todo: Sequence[Job], jobs: int, dask: bool = False) -> Sweep:
