@@ -1,5 +1,6 @@
 """Several objectives on your own data: one architecture, one table, one figure."""
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ from lvmlab.objectives.combine import name_of
 from lvmlab.steps import descend
 from lvmlab.studies import ledger, provenance
 from lvmlab.studies.ledger import Cell, Plan, Row
-from lvmlab.train import fit, quietly
+from lvmlab.train import evaluating, fit, quietly
 
 Objective = Callable[..., Evaluation]
 Make = Callable[[], tuple[Joint, Joint]]
@@ -93,11 +94,11 @@ def compare(
 
     make(): p and q over the rows (N, D), D the flattened columns; when None dense networks of one
     hidden layer, with a Bernoulli decoder for data of 0 and 1, else a Gaussian one on standardised
-    columns (constant ones are left out). Rows are measured by `nll_upper_bound`, importance
-    weighting with `samples`, in nats and in the units of the data; `information` of z about x by
-    the full set (a Gaussian q) and by KSG (continuous data), each with its ceiling; `knn5_accuracy`
-    with labels;
-    `seconds` of training a seed, and `steps`. Every seed has its own split.
+    columns (constant ones are left out). Rows are measured in evaluation mode by
+    `nll_upper_bound`, importance weighting with `samples`, in nats and in the units of the data;
+    `information` of z about x by the full set (a Gaussian q) and by KSG (continuous data), each
+    with its ceiling; `knn5_accuracy` with labels; `seconds` of training a seed, and `steps`. Every
+    seed has its own split, and starts with an objective's state (of a module) as it was given.
 
     Each objective is written to `folder` (runs/compare) when it is done, and a comparison that was
     killed goes on there. An objective that fails is an entry of `errors` and stops no other.
@@ -196,7 +197,8 @@ class _Task:
         return [self.alone(objective, seed, batches(seed)) for seed in seeds]
 
     def alone(self, objective: Objective, seed: int, batches: Batches) -> tuple[Joint, Joint]:
-        """Train one seed."""
+        """Train one seed, with the objective's state as it was given: a copy for each seed."""
+        objective = copy.deepcopy(objective) if isinstance(objective, nn.Module) else objective
         torch.manual_seed(seed)
         p, q = self.make()
         modules = [p, q, *([objective] if isinstance(objective, nn.Module) else [])]
@@ -208,8 +210,8 @@ class _Task:
 def _measured(
     p: Joint, q: Joint, train: Batch, test: Batch, samples: int, seed: int, continuous: bool
 ) -> dict[str, float]:
-    """What the docstring of `compare` lists, of one model."""
-    with torch.no_grad(), quietly(seed):
+    """What the docstring of `compare` lists, of one model in evaluation mode."""
+    with evaluating({"p": p, "q": q}), torch.no_grad(), quietly(seed):
         nll = importance_weighted_nll(p, q, {"x": test["x"]}, samples).mean()
         drawn = q.draw({"x": test["x"]})
         z = _latents(drawn.values)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import lvmlab
-from lvmlab import elbo
+from lvmlab import annealed, elbo
 from lvmlab.comparison import OBJECTIVES, _columns, _read, _Task, compare
 from lvmlab.conditionals import Gaussian, StandardNormal
 from lvmlab.datasets import Dataset, toys
@@ -152,6 +152,43 @@ def test_an_architecture_and_objectives_of_your_own_with_state(blobs):
         ("Shifted", "mine"),
         ("elbo", "mine"),
     }
+
+
+def test_every_seed_starts_from_the_state_the_objective_was_given(blobs):
+    betas = []
+
+    def noted(p, q, batch, beta):
+        betas.append(float(beta))
+        return elbo(p, q, batch, beta)
+
+    objective = annealed(noted, over=10)
+    compare(blobs["x"], {"annealed": objective}, seeds=2, **TINY)
+    assert len(betas) == 24 and betas[:12] == betas[12:] and betas[0] < betas[11] == 1
+    assert objective.tick == 0
+
+
+def test_models_are_measured_in_evaluation_mode(blobs):
+    encoders, modes = [], []
+
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            parts = [MLP(2, 8, 8), nn.Dropout(0.8), nn.BatchNorm1d(8), nn.Linear(8, 4)]
+            self.layers = nn.Sequential(*parts)
+            encoders.append(self)
+
+        def forward(self, x):
+            if len(x) in (40, 160):  # the test and training rows, not a batch
+                modes.append(self.training)
+            return self.layers(x)
+
+    def mine():
+        p = Joint("p", {"z": StandardNormal(2), "x|z": Gaussian(MLP(2, 8, 4), floor=0.05)})
+        return p, Joint("q", {"x": None, "z|x": Gaussian(Noisy(), floor=0.05)})
+
+    found = compare(blobs["x"], ["VAE"], labels=blobs["label"], seeds=1, make=mine, **TINY)
+    assert found.errors == {} and modes and not any(modes)
+    assert encoders[-1].training and encoders[-1].layers[2].num_batches_tracked == TINY["steps"]
 
 
 # -- data of every kind
