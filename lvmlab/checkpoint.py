@@ -113,6 +113,18 @@ def check_settings(path: Path, held: dict[str, Any], given: dict[str, Any]) -> N
         )
 
 
+def check_kinds(settings: dict[str, Any]) -> None:
+    """Raise `ValueError` that names a setting of a kind that `write` cannot save."""
+    for name, value in settings.items():
+        try:
+            json.dumps(_pack(value, f"settings[{name!r}]", {}))
+        except TypeError as error:
+            raise ValueError(
+                f"settings[{name!r}] must be made of numbers, strings, tensors, None, dicts, lists "
+                f"and tuples, to be kept in the checkpoint, got {value!r} ({error}): try str(...)"
+            ) from error
+
+
 def check_weights(path: Path, held: dict[str, Any], modules: dict[str, nn.Module]) -> None:
     """Raise `ValueError` unless every tensor of the checkpoint has its place in the modules."""
     shapes = {f"{m}.{k}": tuple(v.shape) for m, w in held.items() for k, v in w.items()}

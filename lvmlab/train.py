@@ -16,6 +16,7 @@ from lvmlab.batches import Batches as Batches
 from lvmlab.batches import Binarised as Binarised
 from lvmlab.batches import Fresh as Fresh
 from lvmlab.batches import Stream
+from lvmlab.checkpoint import check_kinds
 from lvmlab.history import History as History
 from lvmlab.joint import Batch, Evaluation, Joint, Objective
 from lvmlab.presets import preset_name
@@ -60,8 +61,8 @@ def fit(
     when the run lasts longer than two seconds.
 
     Raises `FloatingPointError` naming the objective, the term and the step when the loss is no
-    longer finite (the last good checkpoint stays), `ValueError` for arguments that make no sense
-    and for a checkpoint of another preset, model or data set.
+    longer finite (the last good checkpoint stays), `ValueError` for arguments that make no sense,
+    settings that a checkpoint cannot hold, and a checkpoint of another preset, model or data set.
     """
     stream: Any = batches if hasattr(batches, "at") else _Endless(batches)  # type: ignore[arg-type]
     total = _total(steps, epochs, stream)
@@ -72,8 +73,10 @@ def fit(
     if isinstance(stream, Batches):
         stream.to(device)
     run, settings = Run(), _settings(step, stream, settings)
-    if checkpoint is not None and resume and Path(checkpoint).is_file():
-        restore(Path(checkpoint), step, schedulers, run, settings)
+    if checkpoint is not None:
+        check_kinds(settings)  # now, because the first save may come late
+        if resume and Path(checkpoint).is_file():
+            restore(Path(checkpoint), step, schedulers, run, settings)
     look_every, save_every = validate_every or len(stream), checkpoint_every or len(stream)
     train(True, step.modules)
     with _bar(total, run.done, progress) as bar:

@@ -9,7 +9,9 @@ import sys
 import textwrap
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -381,6 +383,19 @@ def test_a_checkpoint_of_another_preset_model_or_data_is_refused(tmp_path, monke
     readable = json.loads((tmp_path / "checkpoint.history.json").read_text())
     assert readable["terms"]["loss"] == history["loss"]
     assert len(fit(step, data(), steps=3, checkpoint=path, resume=False)) == 3
+
+
+@pytest.mark.parametrize("value", [Path("a"), {"deep": [1, Path("a")]}, {1, 2}, np.complex64(1j)])
+def test_a_setting_that_cannot_be_written_is_named_before_the_first_step(value, tmp_path):
+    _, _, step = small()
+    before = [v.clone() for v in step.modules["p"].parameters()]
+    given = {"steps": 20, "checkpoint": tmp_path / "c"}
+    with pytest.raises(ValueError, match=r"settings\['data'\] must be made of .* try str"):
+        fit(step, data(), settings={"lr": 0.1, "data": value}, **given)
+    after = step.modules["p"].parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    fine = {"lr": np.float32(0.1), "data": {"deep": [1, (None, "a")], "tensor": torch.ones(1)}}
+    assert len(fit(step, data(), settings=fine, **given)) == 20
 
 
 def test_batches_are_a_function_of_the_step():
