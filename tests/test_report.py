@@ -10,9 +10,10 @@ import strangers
 import torch
 from strangers import BENCH, CALIBRATION
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Categorical, Independent, MultivariateNormal, Normal
 
 from lvmlab import report
+from lvmlab.conditionals import Bernoulli, Gaussian, StandardNormal
 from lvmlab.diagnostics import Report, gaussian_information, judge, report_from_json
 from lvmlab.diagnostics.aggregate import _gains
 from lvmlab.diagnostics.encoded import densities, encode, width_gains
@@ -23,6 +24,7 @@ from lvmlab.diagnostics.information import _gaussian_log_density
 from lvmlab.diagnostics.weights import weigh
 from lvmlab.joint import Joint
 from lvmlab.models import dense_gaussian
+from lvmlab.networks import MLP
 
 NAMES = ("distortion", "rate", "information", "mismatch", "nll", "gap")
 QUICK = {"samples": 32, "weighed": 200}
@@ -398,6 +400,39 @@ def test_labels_are_judged_by_neighbours_in_z_and_in_x():
     assert within.accuracy == found.accuracy
     with pytest.raises(ValueError, match="one entry for each of the 400 rows of data, but has 399"):
         report(p, q, data, labels=label[1:])
+
+
+def test_tokens_have_labels_but_no_distances():
+    class Words(nn.Linear):
+        def forward(self, z):
+            return Independent(Categorical(logits=super().forward(z).unflatten(1, (5, 6))), 1)
+
+    class Codes(nn.Embedding):
+        def forward(self, x):
+            return Independent(Normal(super().forward(x).sum(1), 1.0), 1)
+
+    torch.manual_seed(0)
+    label = torch.randint(0, 2, (100,))
+    x = torch.randint(0, 3, (100, 5)) + 3 * label[:, None]  # each label has words of its own
+    codes = Codes(6, 2)
+    with torch.no_grad():
+        codes.weight.copy_(torch.tensor([[0.0, 0.0]] * 3 + [[2.0, 2.0]] * 3))
+    found = report(Words(2, 30), codes, x, labels=label, **QUICK)
+    assert found.accuracy == 1 and found.accuracy_of_data is None
+    assert "labels by 5 neighbours: 100.0 % in z\n" in found.table() + "\n"
+    assert report_from_json(found.json()).accuracy_of_data is None
+
+
+def test_images_of_yes_and_no_are_numbers_and_whole_numbers_are_named():
+    torch.manual_seed(0)
+    p = Joint("p", {"z": StandardNormal(2), "x|z": Bernoulli(MLP(2, 8, 6))})
+    q = Joint("q", {"x": None, "z|x": Gaussian(MLP(6, 8, 4))})
+    x = np.random.default_rng(0).random((100, 6)) > 0.5
+    wanted = report(p, q, x.astype("float32"), **QUICK)
+    for given in (x, torch.from_numpy(x)):
+        assert report(p, q, given, **QUICK).negative_bound == wanted.negative_bound
+    with pytest.raises(ValueError, match=r"data\['x'\] are whole numbers.*give floats"):
+        report(p, q, x.astype(int), **QUICK)
 
 
 def test_neighbours_are_other_rows():

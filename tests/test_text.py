@@ -243,16 +243,6 @@ def buckets(size=7, seed=3, **options):
     return LengthBuckets({"x": x}, lengths, size, seed, **options), x, lengths
 
 
-def test_rows_with_names_of_their_own_keep_their_lengths():
-    whole = torch.arange(60).reshape(10, 6)
-    lengths = torch.tensor([6, 1, 2, 3, 4, 5, 6, 1, 2, 3])
-    names = torch.tensor([7, 1, 0, 5])
-    stream = LengthBuckets({"x": whole[names], "index": names}, lengths[names], size=1)
-    found = {b["index"].item(): b["x"] for b in stream}
-    for name in names.tolist():
-        assert torch.equal(found[name], whole[name : name + 1, : lengths[name]])
-
-
 def test_every_epoch_covers_every_row_once_whole():
     stream, x, lengths = buckets(chunk=28)
     for epoch in range(3):

@@ -36,7 +36,7 @@ def joints(p: Any, q: Any, data: Any, prior: Any = None) -> tuple[Joint, Joint, 
     batch = _batch(data, p, q)
     device = _device(p, q)
     first = {name: value[:LOOK].to(device) for name, value in batch.items()}
-    with looking(p, q):
+    with looking(p, q), _naming_whole_numbers(batch):
         drawn = _look(q, first)
         if not isinstance(p, Joint):
             p = _decoding(p, prior, drawn, q)
@@ -54,6 +54,21 @@ def looking(p: Any, q: Any, seed: int = 0) -> Iterator[None]:
         modules[str(number)] = owner
     with evaluating(modules), torch.no_grad(), quietly(seed + APART):
         yield
+
+
+@contextmanager
+def _naming_whole_numbers(batch: Batch) -> Iterator[None]:
+    """A model that fails on whole numbers may want floats: torch's own words do not say so."""
+    try:
+        yield
+    except RuntimeError as error:
+        whole = [n for n, v in batch.items() if not v.is_floating_point() and v.ndim > 1]
+        if not whole:
+            raise
+        raise ValueError(
+            f"data[{whole[0]!r}] are whole numbers, which are read as tokens, and the model cannot "
+            f"take them ({error}). For pixels or counts give floats, as of data.astype('float32')."
+        ) from error
 
 
 def labels_of(labels: Any, batch: Batch) -> np.ndarray | None:
@@ -154,7 +169,7 @@ def _standard(q: Joint, drawn: Batch) -> Callable[[], Distribution]:
 
 
 def _batch(data: Any, p: Any, q: Joint) -> Batch:
-    """Tensors by name, rows first, floats in the precision of the parameters."""
+    """Tensors by name, rows first; floats, bytes and yes or no as the parameters' kind of float."""
     values = getattr(data, "values", None) if not isinstance(data, dict) else data
     if not isinstance(values, dict):
         given = [v for v, f in zip(q.variables, q.factors.values(), strict=True) if f is None]
@@ -197,7 +212,8 @@ def _tensor(name: str, value: Any, kind: torch.dtype) -> Tensor:
             f"data[{name!r}] must have one row or more, but has shape {tuple(value.shape)}"
         )
     if not value.is_floating_point():
-        return value.long() if value.dtype != torch.uint8 or value.ndim == 1 else value.to(kind)
+        pixels = value.dtype in (torch.uint8, torch.bool) and value.ndim > 1
+        return value.to(kind) if pixels else value.long()
     if bad := int((~value.isfinite()).reshape(len(value), -1).any(1).sum()):
         raise ValueError(
             f"data[{name!r}] must be finite, but {bad} of {len(value)} rows hold NaN or infinite "

@@ -190,8 +190,10 @@ def _accuracy(numbers: dict[str, Any], batch: Batch, codes: np.ndarray, labels: 
         return
     order = _order(len(codes))[:JUDGED]
     half = len(order) // 2
-    raw = next(v for name, v in batch.items() if v.is_floating_point())
-    for name, points in (("accuracy", codes), ("accuracy_of_data", walk.array(raw.flatten(1)))):
+    spaces = {"accuracy": codes}
+    if (raw := next((v for v in batch.values() if v.is_floating_point()), None)) is not None:
+        spaces["accuracy_of_data"] = walk.array(raw.flatten(1))  # tokens have no distances
+    for name, points in spaces.items():
         seen, judged = order[:half], order[half:]
         numbers[name] = knn_accuracy(points[seen], labels[seen], points[judged], labels[judged])
 

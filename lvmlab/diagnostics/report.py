@@ -53,7 +53,7 @@ class Report:
     """mass of each component of a mixture prior, or category, under q"""
     estimates: tuple[Estimate, ...] = ()
     accuracy: float | None = None
-    """5-NN accuracy of the labels in z, and `accuracy_of_data` in the data themselves"""
+    """5-NN accuracy of the labels in z, and `accuracy_of_data` in the data, unless tokens"""
     accuracy_of_data: float | None = None
     exact: bool = False
     samples: int = 0
@@ -124,13 +124,14 @@ def report(
     p, q: joints, or a decoder and an encoder that return torch distributions; then `prior` is the
     distribution of z (standard normal when None). For models that return means and log-variances
     or logits see `lvmlab.adapters.from_moments`. data: a batch by name, a data set, or one array
-    (N, ...). labels (N,): integers, for the accuracy of neighbours. The likelihood is bounded by
-    `samples` importance samples on the first `weighed` rows; latents with finitely many values
-    (at most 2048 together) are summed exactly. Layers such as dropout are in evaluation mode, the
-    reader's random state is left alone, and the same `seed` gives the same report. Memory does not
-    grow with the rows but for the data themselves and, where latents are summed, one number for
-    each row and value.
-    Raises `ValueError` for models that return tensors, NaN, and lengths that differ.
+    (N, ...); rows of bytes or yes or no become floats, other whole numbers are tokens. labels (N,):
+    integers, for the accuracy of neighbours. The likelihood is bounded by `samples` importance
+    samples on the first `weighed` rows; latents with finitely many values (at most 2048 together)
+    are summed exactly. Layers such as dropout are in evaluation mode, the reader's random state is
+    left alone, and the same `seed` gives the same report. Memory does not grow with the rows but
+    for the data themselves and, where latents are summed, one number for each row and value.
+    Raises `ValueError` for models that return tensors or cannot take tokens, NaN, and lengths that
+    differ.
     """
     started = time.perf_counter()
     samples = arrays.whole_number("samples", samples, 1)

@@ -80,10 +80,9 @@ def _information(report: Any) -> list[str]:
         said = ", at least" if row.at_ceiling and not report.exact else ""
         lines.append(f"  {row.estimator:22}{row.information:6.2f}   {end}{said}")
     if report.accuracy is not None:
-        lines.append(
-            f"  labels by 5 neighbours: {100 * report.accuracy:.1f} % in z, "
-            f"{100 * report.accuracy_of_data:.1f} % in the data"
-        )
+        raw = report.accuracy_of_data  # None for tokens
+        beside = "" if raw is None else f", {100 * raw:.1f} % in the data"
+        lines.append(f"  labels by 5 neighbours: {100 * report.accuracy:.1f} % in z{beside}")
     return lines
 
 
