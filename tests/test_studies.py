@@ -92,7 +92,7 @@ TINY = {
 FEWER = {"collike-ensemble": 4, "collike-images": 4, "collike-text": 4, "collike-news": 8}
 FEWER |= {"collike-recipe": 4, "ica-grid": 5, "tzk-images": 3}
 FEWER |= {"critics-omniglot": 5, "critics-cost": 5, "critics-information": 5}
-FEWER |= {"critics-text": 5}
+FEWER |= {"critics-text": 5, "collike-news-ensemble": 4}
 
 
 @pytest.fixture(autouse=True)

@@ -188,11 +188,15 @@ def problems(rows: Iterable[Printed] | None = None) -> list[Problem]:
 
 
 AT_MOST = (
-    ("ksg_information", "ksg_ceiling"),
-    ("information", "information_ceiling"),
-    ("information", "rate"),
+    ("ksg_information", "ksg_ceiling", 1e-6),
+    ("information", "information_ceiling", 1e-6),
+    ("information", "rate", 0.05),
 )
-"""Metrics of our own rows, of which the first cannot exceed the second."""
+"""Metrics of our own rows, of which the first cannot exceed the second by more than so many nats.
+
+A ceiling holds for every draw. The rate bounds the information on average: as a mean over one draw
+for each of some hundred rows it passes a rate in closed form by hundredths now and then.
+"""
 
 
 def measured(rows: Iterable[Row]) -> list[Problem]:
@@ -206,10 +210,10 @@ def measured(rows: Iterable[Row]) -> list[Problem]:
         groups.setdefault(", ".join(key), {})[row["metric"]] = row
     found = []
     for name, group in groups.items():
-        for low, high in AT_MOST:
+        for low, high, chance in AT_MOST:
             if low in group and high in group:
                 pairs = zip(group[low]["each"], group[high]["each"], strict=True)
-                if over := [(a, b) for a, b in pairs if a > b + 1e-6]:
+                if over := [(a, b) for a, b in pairs if a > b + chance]:
                     words = f"{over[0][0]:.4g} above {over[0][1]:.4g}"
                     found.append(Problem(f"{low} <= {high}", name, words))
         for metric, row in group.items():
