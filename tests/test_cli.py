@@ -202,7 +202,10 @@ def test_a_run_that_is_interrupted_keeps_its_cells_and_shows_no_traceback(tmp_pa
         _, err = run.communicate(timeout=60)
     finally:
         run.kill()
-    assert (run.returncode, err) == (130, "stopped; the same command goes on from here\n")
+    assert err == "stopped; the same command goes on from here\n"
+    # interrupted within `exec` of a string, such as a late import of a dataclass, `python -m` ends
+    # by the signal itself although it was caught: a shell calls both 130
+    assert run.returncode in (130, -signal.SIGINT)
     assert list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.unfinished"))
 
 
