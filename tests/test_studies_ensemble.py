@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from lvmlab import datasets, exact_posterior, studies
 from lvmlab.datasets.dataset import Dataset
@@ -96,6 +97,8 @@ def test_an_ensemble_of_transformers_is_made_of_its_own_members(monkeypatch, tmp
     asked = []
 
     def train(objective, data, recipe, seed, place):
+        with pytest.raises(Timeout):  # another process would wait until this member is done
+            FileLock(place.with_name(f"{place.name}.lock")).acquire(timeout=0)
         asked.append((objective, seed, place.name))
         return SimpleNamespace(p=seed)
 

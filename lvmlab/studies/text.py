@@ -165,10 +165,18 @@ def _ensemble(
 
 @cache
 def _members(texts: tuple, recipe: Recipe, count: int, place: Path, seed: int) -> list[Tensor]:
-    """Posteriors of the test texts, (N, K) each, of the members of one ensemble."""
+    """Posteriors of the test texts, (N, K) each, of the members of one ensemble.
+
+    The three rows of an ensemble may be measured by three processes: one trains a member, and the
+    others find it done.
+    """
+    from filelock import FileLock
+
+    place.mkdir(parents=True, exist_ok=True)
     data, found = corpus(*texts), []
     for member in range(seed * count, (seed + 1) * count):
-        run = trained("CoLLike", data, recipe, member, place / f"collike-{member}")
+        with FileLock(place / f"collike-{member}.lock"):
+            run = trained("CoLLike", data, recipe, member, place / f"collike-{member}")
         found.append(posteriors(run.p, data.texts["test"])[0])
     return found
 
