@@ -137,8 +137,8 @@ def claim_bars(claims: Sequence[Mapping[str, Any]]) -> style.Picture:
         agrees = claim["state"] in ("holds", "one seed")  # a printed number has no share of seeds
         share = claim["holds"] / claim["pairs"] if claim["pairs"] else float(agrees)
         ax.text(0, y, claim["says"], va="center", fontsize=10)
-        ax.add_patch(Rectangle((0.62, y - 0.28), 0.18, 0.56, color=style.TRACK, lw=0))
-        ax.add_patch(Rectangle((0.62, y - 0.28), 0.18 * share, 0.56, color=colour, lw=0))
+        ax.add_patch(Rectangle((0.635, y - 0.28), 0.165, 0.56, color=style.TRACK, lw=0))
+        ax.add_patch(Rectangle((0.635, y - 0.28), 0.165 * share, 0.56, color=colour, lw=0))
         word = claim["state"] + (
             f", {claim['holds']} of {claim['pairs']}" if claim["pairs"] else ""
         )
