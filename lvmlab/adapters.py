@@ -1,6 +1,7 @@
 """Models made elsewhere as p and q: networks that return means, log-variances or logits.
 
-    p, q = from_moments(model.encode, model.decode, scale=best_scale(model.encode, model.decode, x))
+    scale = best_scale(model.encode, model.decode, x)
+    p, q = from_moments(model.encode, model.decode, dim=2, scale=scale)
     lvmlab.report(p, q, x)
 
 What p and q must promise is a log-probability of shape (B,), in nats, with a density for x. A
@@ -24,11 +25,15 @@ OUTPUTS = ("reconstruction", "logits", "mean")
 
 
 class _Adapter(nn.Module):
-    """A network of the reader's, kept where parameters() finds it if it is a module."""
+    """A network of the reader's, kept where parameters() and eval() find it.
+
+    That is a module, or one whose method it is.
+    """
 
     def __init__(self, network: Callable[..., Any], scale: float | str | None = None):
         super().__init__()
         self.network, self.scale = network, scale
+        self.owner = None if isinstance(network, nn.Module) else _owner(network)
 
 
 class _Fixed(nn.Module):
@@ -131,7 +136,8 @@ def best_scale(
     if not isinstance(data, Tensor) or data.ndim < 2 or not len(data):
         raise ValueError(f"data must be a tensor (N, ...) of rows, but is {_shape(data)}")
     squared = 0.0
-    modules = {str(i): m for i, m in enumerate((encode, decode)) if isinstance(m, nn.Module)}
+    owners = {str(i): _owner(network) for i, network in enumerate((encode, decode))}
+    modules = {i: owner for i, owner in owners.items() if owner is not None}
     with torch.no_grad(), evaluating(modules):
         for x in data.split(chunk):
             mean, log_variance = _pair("encode", encode(x))
@@ -149,6 +155,12 @@ def best_scale(
             "decoder that copies its rows"
         )
     return math.sqrt(squared / data.numel())
+
+
+def _owner(network: Callable[..., Any]) -> nn.Module | None:
+    """The module that a callable is, or is a method of."""
+    found = network if isinstance(network, nn.Module) else getattr(network, "__self__", None)
+    return found if isinstance(found, nn.Module) else None
 
 
 def _check_scale(scale: Any) -> None:

@@ -55,6 +55,36 @@ def test_priors_as_distributions_and_as_callables():
     assert rates[0] == rates[1] != report(*from_moments(encode, decode, 1, S), data).rate
 
 
+class Dropped(nn.Module):
+    """The same model with dropout, which would show in every number, and methods to hand over."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.weight = nn.Dropout(0.5), nn.Parameter(torch.tensor(W))
+
+    def encode(self, x):
+        return encode(self.drop(x))
+
+    def decode(self, z):
+        return self.weight * self.drop(z)
+
+
+def test_methods_of_a_module_are_measured_in_eval_mode():
+    model, data = Dropped(), strangers.line(0, 400)
+    torch.manual_seed(1)
+    expected = best_scale(encode, decode, data["x"])
+    torch.manual_seed(1)
+    assert best_scale(model.encode, model.decode, data["x"]) == pytest.approx(expected, rel=1e-6)
+    p, q = from_moments(model.encode, model.decode, 1, S)
+    ours, plain = (
+        report(*pair, data, samples=8, weighed=100)
+        for pair in ((p, q), from_moments(encode, decode, 1, S))
+    )
+    assert abs(ours.distortion - plain.distortion) < 1e-4 and abs(ours.rate - plain.rate) < 1e-4
+    assert all(module.training for module in model.modules())
+    assert [parameter is model.weight for parameter in p.parameters()] == [True]
+
+
 def test_outputs_of_decoders():
     x = torch.tensor([[0.0, 1.0], [1.0, 0.25]])
     z = torch.tensor([[0.3], [-0.2]])
