@@ -17,6 +17,8 @@ from lvmlab.objectives.combine import name_of
 from lvmlab.objectives.complete import complete_likelihood, pair_scores
 from lvmlab.objectives.pairing import best_pairing
 
+REMEDY = "Try a smaller learning rate, a clip on the gradient, or a larger floor on the scales."
+
 
 @dataclass(frozen=True)
 class Step:
@@ -42,9 +44,10 @@ def descend(
 ) -> Step:
     """One gradient step on the objective's loss; `clip` bounds the gradient's norm.
 
-    On a CPU a loss that is not finite raises `FloatingPointError` before anything moves, naming
-    the objective and the terms. On an accelerator the look would stall it, so there `fit` looks
-    at the history instead. Raises `ValueError` when the optimiser holds none of the parameters.
+    On a CPU a loss or a gradient that is not finite raises `FloatingPointError` before anything
+    moves, naming the objective and its terms, or the parameters. On an accelerator the look would
+    stall it, so there `fit` looks at the history instead. Raises `ValueError` when the optimiser
+    holds none of the parameters.
     """
     modules: dict[str, nn.Module] = {"p": p, "q": q}
     if isinstance(objective, nn.Module):
@@ -76,14 +79,19 @@ def differentiate(
 ) -> Evaluation:
     """Add the gradients of the loss, and clip the norm of those of `held`.
 
-    Raises `FloatingPointError` as `descend` says, before there are any.
+    Raises `FloatingPointError` as `descend` says.
     """
     evaluation = objective(p, q, batch)
-    if evaluation.loss.device.type == "cpu" and not evaluation.loss.isfinite():
+    look = evaluation.loss.device.type == "cpu"
+    if look and not evaluation.loss.isfinite():
         raise FloatingPointError(not_finite(name_of(objective), evaluation.terms))
     evaluation.loss.backward()
-    if clip is not None:
-        torch.nn.utils.clip_grad_norm_(held, clip)
+    if look or clip is not None:
+        norm = nn.utils.get_total_norm([v.grad for v in held if v.grad is not None])
+        if look and not norm.isfinite():
+            raise FloatingPointError(_steep(objective, p, q))
+        if clip is not None:
+            nn.utils.clip_grads_with_norm_(held, clip, norm)
     return evaluation
 
 
@@ -210,9 +218,23 @@ def expect_then_maximise(p: Joint, respond: Callable[[Joint, Batch], Tensor]) ->
 def not_finite(objective: str, terms: dict[str, Tensor]) -> str:
     """The message for a loss that is no longer finite: the terms, the objective, what to try."""
     bad = [name for name, values in terms.items() if not values.isfinite().all()] or ["the loss"]
+    return f"{' and '.join(bad)} of {objective} is no longer finite. {REMEDY}"
+
+
+def _steep(objective: Objective, p: Joint, q: Joint) -> str:
+    """The message for a gradient that is not finite where the loss still is."""
+    modules: dict[str, Any] = {"p": p, "q": q, "objective": objective}
+    bad = [
+        f"{place}.{name}"
+        for place, module in modules.items()
+        if isinstance(module, nn.Module)
+        for name, v in module.named_parameters()
+        if v.grad is not None and not v.grad.isfinite().all()
+    ]
+    where = ", ".join(bad[:3]) + (", ..." if len(bad) > 3 else "")
     return (
-        f"{' and '.join(bad)} of {objective} is no longer finite. Try a smaller learning rate, "
-        "a clip on the gradient, or a larger floor on the scales."
+        f"the gradient of {name_of(objective)} is not finite{' at ' * bool(bad)}{where}, though "
+        f"its loss is; nothing was moved. {REMEDY}"
     )
 
 

@@ -214,7 +214,7 @@ def test_a_run_that_is_interrupted_keeps_its_cells_and_shows_no_traceback(tmp_pa
 def test_a_reader_who_leaves_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "lvmlab.cli", "list"]
+    command = [sys.executable, "-m", "lvmlab", "list"]
     with os.fdopen(writing, "w") as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (141, "")

@@ -575,6 +575,20 @@ def test_prior_rings_are_round_dashed_and_on_top():
     assert min(r.get_zorder() for r in rings) > max(d.get_zorder() for d in dots)
 
 
+def test_names_of_classes_that_lie_on_each_other_become_a_key():
+    z, labels = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 4
+    apart, near = floor(), floor()
+    for ax, spread in ((apart, 1.0), (near, 0.0)):
+        ax.set(xlim=(-3, 3), ylim=(-3, 3))
+        corners = 2 * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])[labels]
+        plots.codes(ax, 0.1 * z + spread * corners, labels, list("abcd"))
+    assert [t.get_text() for t in apart.texts] == list("abcd") and apart.get_legend() is None
+    assert not near.texts
+    key = near.get_legend()
+    assert [t.get_text() for t in key.get_texts()] == list("abcd")
+    assert [h.get_color() for h in key.legend_handles] == [dots.get_color() for dots in near.lines]
+
+
 def test_codes_of_few_classes_stay_apart_from_p():
     z, labels = np.random.default_rng(0).normal(size=(50, 2)), np.arange(50) % 5
     few = plots.codes(floor(), z, labels)

@@ -89,6 +89,24 @@ def test_a_loss_that_is_not_finite_is_named_and_nothing_moves():
     assert torch.equal(p.factors["x|z"].network.layers[0].weight, before)
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_moves_nothing_and_says_where(clip):
+    """The square root of 0 is 0, and its slope there infinite."""
+    p, q = vae()
+    weight = p.factors["x|z"].network.layers[0].weight
+
+    def steep(p, q, batch):
+        term = (weight.sum() - weight.sum()).sqrt().expand(len(batch["x"]))
+        return Evaluation(term.mean(), {"distortion": term})
+
+    before = weight.clone()
+    with pytest.raises(
+        FloatingPointError, match=r"gradient of steep .* at p\.conditionals\.x\|z.*weight"
+    ):
+        descend(steep, p, q, adam(p, q), clip)({"x": torch.zeros(2, 3)})
+    assert torch.equal(weight, before)
+
+
 def test_an_encoder_that_diverges_is_a_floating_point_error_not_bad_data():
     p, q = vae()
     with torch.no_grad():

@@ -203,7 +203,7 @@ def _solutions() -> tuple[Callable[..., Any], ...]:
         return softmax(f + np.log(prior), axis=1)
 
     def mmd_squared(z, y, C, pi=None, unbiased=True):
-        """Line 4: kernels of all pairs, rows with themselves left out."""
+        """Line 5: kernels of all pairs, rows with themselves left out."""
         z, pi = (z[:, None], np.ones((len(z), 1))) if pi is None else (z, pi)
         w, rows = pi.ravel(), np.repeat(np.arange(len(z)), z.shape[1])
 

@@ -105,7 +105,8 @@ def codes(
     """Draw codes (N, 2) as dots: blue, or by class with the class's name in ink on its middle.
 
     `labels` (N,) are integers from 0 to 9. Five classes or fewer take the colours that stay apart
-    from p's orange.
+    from p's orange. Where names would lie on each other they are the key at the top instead; set
+    the limits of the axes before.
     """
     points = _plane("z", z)
     if labels is None:
@@ -120,14 +121,46 @@ def codes(
     palette = style.FEW_CLASSES if few else style.CLASSES
     lines = []
     for k in present:
-        mine = points[kinds == k]
-        lines += ax.plot(*mine.T, "o", ms=size, mew=0, color=palette[k], zorder=3)
-        name = str(k) if class_names is None else class_names[k]
-        x, y = np.median(mine, axis=0)
+        lines += ax.plot(*points[kinds == k].T, "o", ms=size, mew=0, color=palette[k], zorder=3)
+    called = [str(k) if class_names is None else class_names[k] for k in present]
+    middles = np.array([np.median(points[kinds == k], axis=0) for k in present])
+    if _crowded(ax, middles):
+        _key(ax, lines, called)
+        return lines
+    for (x, y), name in zip(middles, called, strict=True):
         halo(
             ax.text(x, y, name, fontsize=13, fontweight="bold", ha="center", va="center", zorder=6)
         )
     return lines
+
+
+def _crowded(ax: Axes, places: Array) -> bool:
+    """Whether two of these places are nearer than a digit is high."""
+    from scipy.spatial.distance import pdist
+
+    ax.get_xlim(), ax.get_ylim()  # limits that wait for the data are found now
+    points = ax.transData.transform(places) * 72 / ax.figure.dpi
+    return len(points) > 1 and bool(pdist(points).min() < 13)
+
+
+def _key(ax: Axes, lines: list[Line2D], called: list[str]) -> None:
+    wide = ax.get_window_extent().width / ax.figure.dpi > 2.8
+    legend = ax.legend(
+        lines,
+        called,
+        loc="upper center",
+        ncols=len(called) if wide and max(map(len, called)) < 3 else -(-len(called) // 2),
+        fontsize=11,
+        markerscale=2,
+        handlelength=0.8,
+        handletextpad=0.1,
+        columnspacing=0.7,
+        borderpad=0.2,
+        borderaxespad=0.3,
+        framealpha=0.85,
+        edgecolor="none",
+    )
+    legend.set_zorder(6)
 
 
 def _plane(name: str, values: ArrayLike) -> Array:

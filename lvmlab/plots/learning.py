@@ -54,12 +54,14 @@ def alternation(
         ax.add_collection(
             LineCollection(drops, colors=moved, linewidths=4, zorder=3), autolim=False
         )
+        steep = path[0, -1 - path.shape[1] // 4] - path[0, -1] > 0.1 * (high - low)
         ax.annotate(
             number(float(path[0, -1]), 3),
             (t[-1], path[0, -1]),
-            xytext=(0, 7),
+            xytext=(0, -7 if steep else 7),  # not on stairs that still fall
             textcoords="offset points",
             ha="right",
+            va="top" if steep else "baseline",
             fontweight="bold",
         )
         heading(ax, title, (notes or {}).get(title, ""), style.look(title).colour)

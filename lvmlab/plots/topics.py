@@ -176,13 +176,16 @@ def label_curves(
                 color=colour, zorder=3)  # fmt: skip
         ends[f"{name} {number(float(value.mean()), 1)}"] = (float(value.mean()), colour)
     for (name, value), dash in zip(
-        drawn.items(), (style.DASHED, style.SOLID, style.DOTTED, style.SOLID), strict=False
+        drawn.items(), (style.SOLID, style.DOTTED, style.DASHED, style.SOLID), strict=False
     ):
         runs(ax, sizes, value, style.INK, dash)
         mean = float(value.mean(0)[-1])
         ends[f"{name} {number(mean, 1)}"] = (mean, style.INK)
     beside(ax, ends)
-    heading(ax, "What are labels worth?", "level lines need none; dots and thin lines: seeds")
+    below = "; hatched: below chance" * (chance is not None)
+    heading(
+        ax, "What are labels worth?", f"level lines need none; dots and thin lines: seeds{below}"
+    )
     picture.alt = "Accuracy against labelled texts: " + ", ".join(ends) + " percent at the right."
     return picture
 

@@ -223,7 +223,7 @@ def collapse_states(
 
 
 def _state(picture: style.Picture, left: float, beta: float, scale: float, variances: Array) -> str:
-    """Draw one column: the joint, the latent floor and the two informations."""
+    """Draw one column: the joint of x and z1, the latent floor, and what z1 and both tell."""
     now, side = linear_axis(variances, scale, beta), 1.75
     joint = JointMarks(place(picture, left, 2.98, side, side, kind="box"))
     joint.show(float(variances[0]), float(now.rho[0]), scale)
@@ -231,14 +231,16 @@ def _state(picture: style.Picture, left: float, beta: float, scale: float, varia
     floor.show(now.rho[:2])
     prior_rings(floor.ax, label="" if left > 1 else "prior")
     total, active = float(now.information.sum()), int((now.information > 0).sum())
-    heading(joint.ax, f"beta = {beta:g}", f"active {active} of {len(variances)}", COLOUR)
+    together = f"active {active} of {len(variances)}: {number(total, 1)} nats"
+    heading(joint.ax, f"beta = {beta:g}", together, COLOUR)
     words: dict[str, Any] = {
         "fontsize": 13,
         "fontweight": "bold",
         "transform": joint.ax.transAxes,
         "zorder": 6,
     }
-    joint.ax.text(0.035, 0.965, f"I = {number(total, 1)} nats", va="top", **words)
+    of_pair = number(float(now.information[0]), 1)
+    joint.ax.text(0.035, 0.965, f"I = {of_pair} nats", va="top", **words)
     for ax, z in ((joint.ax, r"$z_1$"), (floor.ax, r"$z_2$")):
         names(ax, x="x" if ax is joint.ax else r"$z_1$", z=z if left < 1 else "")
         ax.tick_params(left=left < 1, labelleft=left < 1)
