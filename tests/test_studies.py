@@ -66,7 +66,7 @@ TINY = {
     "collike-text": {"rows": 40, "vocabulary": 300, "limit": 8, "recipe": Recipe(1, looks=1)},
     "collike-news": {"rows": 40, "vocabulary": 300, "limit": 8, "recipe": Recipe(1, looks=1)},
     "collike-news-ensemble": {"rows": 40, "vocabulary": 300, "limit": 8,
-                              "recipe": Recipe(1, looks=1)},
+                              "systems": {"Transformer": Recipe(1, looks=1)}},
     "collike-recipe": {"rows": 70, "vocabulary": 600, "limit": 8, "recipe": Recipe(1, looks=1)},
     "ica-synthetic": {"steps": 4, "flow_steps": 2, "hidden": (6,), "flow_hidden": (5,),
                       "mixings": ({"layers": 2, "per_segment": 13},)},

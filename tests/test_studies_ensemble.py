@@ -1,5 +1,6 @@
 """The ensemble study: bags, members, baselines, and what they are worth on texts that we made."""
 
+import itertools
 import math
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 from lvmlab import datasets, exact_posterior, studies
 from lvmlab.datasets.dataset import Dataset
 from lvmlab.diagnostics import ensembles, hungarian_accuracy
-from lvmlab.studies import ensemble, ensemble_runs, pretrained, text
+from lvmlab.studies import ensemble, ensemble_runs, pretrained, text, text_runs
 from lvmlab.studies.ensemble_runs import corpus, fit_unigrams, supervised_posterior, tf_idf
 
 pytestmark = pytest.mark.slow  # many small pictures or runs: left out of make check
@@ -99,7 +100,7 @@ def test_an_ensemble_of_transformers_is_made_of_its_own_members(monkeypatch, tmp
     def train(objective, data, recipe, seed, place):
         with pytest.raises(Timeout):  # another process would wait until this member is done
             FileLock(place.with_name(f"{place.name}.lock")).acquire(timeout=0)
-        asked.append((objective, seed, place.name))
+        asked.append((recipe.start, objective, seed, place.parent.name, place.name))
         return SimpleNamespace(p=seed)
 
     data = SimpleNamespace(labels={"test": names}, texts={"test": None})
@@ -108,9 +109,16 @@ def test_an_ensemble_of_transformers_is_made_of_its_own_members(monkeypatch, tmp
     monkeypatch.setattr(text, "trained", train)
     monkeypatch.setattr(text, "posteriors", lambda p, texts: (opinions[p], None))
     rows = text.collike_news_ensemble("smoke", 2)
-    assert asked == [("CoLLike", i, f"collike-{i}") for i in range(4)]  # each once, for three rows
-    for which, title in enumerate(("CoLLike", "CoLLike, average", "CoLLike, best")):
-        (row,) = [r for r in rows if (r["objective"], r["metric"]) == (title, "accuracy_percent")]
+    systems = {"drawn": "Transformer", "piles": text.FROM_PILES}
+    assert asked == [  # each once, for three rows
+        (start, "CoLLike", i, system.replace(" ", "-"), f"collike-{i}")
+        for start, system in systems.items()
+        for i in range(4)
+    ]
+    titles = ("CoLLike", "CoLLike, average", "CoLLike, best")
+    for system, (which, title) in itertools.product(systems.values(), enumerate(titles)):
+        wanted = system, title, "accuracy_percent"
+        (row,) = [r for r in rows if (r["system"], r["objective"], r["metric"]) == wanted]
         by_hand = [
             ensemble.ensemble_numbers(opinions[first : first + 2], names, 1)[which]
             for first in (0, 2)
@@ -135,6 +143,15 @@ def test_members_find_topics_that_are_there_and_an_ensemble_is_no_worse(peaked, 
     accuracy = hungarian_accuracy(by_hand, peaked.test_labels).accuracy
     assert best["accuracy_percent"] == pytest.approx(100 * accuracy)
     assert best["information"] + best["aggregated_kl"] <= math.log(4) + 1e-9
+
+
+def test_piles_are_what_bags_of_words_agree_on(peaked):
+    found = text_runs.piles("ours", 1000, 0)
+    assert found.shape == (1000,) and found.dtype == torch.long
+    assert hungarian_accuracy(found, peaked.labels).accuracy > 0.95
+    recipe = text_runs.Recipe(1, looks=1, start="piles")
+    data = text_runs.Corpus("ours", None, {"train": SimpleNamespace(x=peaked.x)}, {})
+    assert torch.equal(text_runs._stored(data, recipe, 0), found)
 
 
 def test_collike_keeps_the_latents_that_were_drawn_and_only_deals_them_anew(peaked):

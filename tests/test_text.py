@@ -346,6 +346,19 @@ def test_pairing_only_moves_latents_about(data):
     assert torch.equal(before.bincount(minlength=4), after.bincount(minlength=4))
 
 
+@pytest.mark.parametrize(("held", "moved"), [(0.5, True), (1.0, False)])
+def test_categories_that_are_held_stay_until_the_first_match(data, held, moved):
+    recipe = RECIPE._replace(epochs=1, looks=1, held=held)
+    start = text_runs._prepared("CoLLike", data, recipe, 1)[1].factors["z|index"].latents
+    end = text_runs.trained("CoLLike", data, recipe, 1).q.factors["z|index"].latents
+    assert torch.equal(start, end) != moved
+
+
+def test_an_unknown_start_is_named(data):
+    with pytest.raises(ValueError, match="start must be one of drawn, piles, got 'prior'"):
+        text_runs.trained("CoLLike", data, RECIPE._replace(start="prior"), 0)
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_where_it_was(data, tmp_path, monkeypatch):
     whole = text_runs.trained("CoLLike", data, RECIPE, 0, tmp_path / "whole")

@@ -20,6 +20,7 @@ from lvmlab.models import padded, unigram_mixture
 from lvmlab.objectives import best_pairing, exact_posterior
 from lvmlab.steps import expect_then_maximise
 
+SWEEPS = 40
 BATCH = 256  # texts that are paired at once
 WORDS = slice(50, 4000)  # of the words by frequency: the commonest say nothing about topics
 

@@ -20,15 +20,17 @@ from torch import Tensor
 from lvmlab import datasets, devices
 from lvmlab.batches import LengthBuckets
 from lvmlab.datasets.tokens import BytePairs, Encoded
-from lvmlab.diagnostics import categorical_information, hungarian_accuracy
+from lvmlab.diagnostics import categorical_information, ensembles, hungarian_accuracy
 from lvmlab.history import History
 from lvmlab.joint import Batch, Evaluation, Joint
 from lvmlab.models import text_categories
-from lvmlab.objectives import marginal_likelihood
+from lvmlab.objectives import complete_likelihood, marginal_likelihood
 from lvmlab.steps import Step, descend, match_then_descend
+from lvmlab.studies import ensemble_runs
 from lvmlab.train import fit
 
 CATEGORIES = 4
+BAGS = 8  # of words, for the `piles` of a seed
 TOGETHER = 32  # texts measured at a time
 RECORD = Path(__file__).with_name("collike-news.jsonl")  # `gathered` from runs of that study
 
@@ -52,6 +54,10 @@ class Recipe(NamedTuple):
     """Whether networks compute in bfloat16 where the processor can."""
     embedded: float = 1.0
     """Standard deviation of the embeddings of tokens and of categories at first."""
+    start: str = "drawn"
+    """CoLLike's stored categories at first: "drawn" from the prior, or the "piles" of `piles`."""
+    held: float = 0.0
+    """Passes before the first match, in which a model learns what the stored categories are."""
 
 
 class Corpus(NamedTuple):
@@ -97,7 +103,9 @@ def trained(
         with tempfile.TemporaryDirectory() as own:
             return trained(objective, data, recipe, seed, Path(own))
     texts = data.texts["train"]
-    p, q, step = _prepared(objective, data, recipe, seed)
+    begun = (folder / "run.pt").is_file()  # and holds the categories that are stored now
+    unread = torch.zeros(len(texts.x), dtype=torch.long) if begun else None
+    p, q, step = _prepared(objective, data, recipe, seed, unread)
     stream = LengthBuckets({"x": texts.x}, texts.lengths, recipe.batch, seed)
     total = max(round(recipe.epochs * len(stream)), recipe.looks)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -176,10 +184,44 @@ def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RECORD.read_text().splitlines()]
 
 
-def _prepared(objective: str, data: Corpus, recipe: Recipe, seed: int) -> tuple[Joint, Joint, Step]:
+def piles(name: str, rows: int, seed: int) -> Tensor:
+    """A category (N,) for each training text, by eight bags of words, aligned and averaged.
+
+    They are "EM" of `ensemble_runs`, which sees no labels. What is averaged is p(z|x) of the
+    training texts themselves; the pile of a text is its largest entry.
+    """
+    bags = ensemble_runs.corpus(name, rows)
+    members = []
+    for member in range(seed * BAGS, (seed + 1) * BAGS):
+        p = ensemble_runs.fit_unigrams(
+            "EM", bags.x, len(bags.words), CATEGORIES, member, ensemble_runs.SWEEPS
+        )
+        with torch.no_grad():
+            members.append(p.enumerate({"x": bags.x}).log_joint.softmax(1))
+    return torch.as_tensor(ensembles.average(members).argmax(1))
+
+
+def _stored(data: Corpus, recipe: Recipe, seed: int) -> Tensor:
+    """The categories that the training texts have at first, (N,)."""
+    rows = len(data.texts["train"].x)
+    starts = {
+        "drawn": lambda: torch.randint(
+            CATEGORIES,
+            (rows,),
+            generator=torch.Generator().manual_seed(10**6 + seed),  # not the stream of the weights
+        ),
+        "piles": lambda: piles(data.name, rows, seed),
+    }
+    if recipe.start not in starts:
+        raise ValueError(f"start must be one of {', '.join(starts)}, got {recipe.start!r}")
+    return starts[recipe.start]()
+
+
+def _prepared(
+    objective: str, data: Corpus, recipe: Recipe, seed: int, latents: Tensor | None = None
+) -> tuple[Joint, Joint, Step]:
     texts = data.texts["train"]
-    generator = torch.Generator().manual_seed(10**6 + seed)  # not the stream of the weights
-    latents = torch.randint(CATEGORIES, (len(texts.x),), generator=generator)
+    latents = _stored(data, recipe, seed) if latents is None else latents
     torch.manual_seed(seed)
     cutoffs = [c for c in recipe.cutoffs if c < len(data.tokens)]
     p, q = text_categories(
@@ -193,12 +235,28 @@ def _prepared(objective: str, data: Corpus, recipe: Recipe, seed: int) -> tuple[
     optimiser = torch.optim.Adam(learned, lr=recipe.learning_rate, fused=True)
     clip = float(texts.lengths.float().mean())  # a gradient of 1 for each token
     makers: dict[str, Callable[[], Step]] = {
-        "CoLLike": lambda: match_then_descend(p, q, optimiser, clip),
+        "CoLLike": lambda: _held(
+            descend(complete_likelihood, p, q, optimiser, clip),
+            match_then_descend(p, q, optimiser, clip),
+            round(recipe.held * len(texts.x) / recipe.batch),
+        ),
         "MaL": lambda: descend(marginal_likelihood, p, q, optimiser, clip),
     }
     if objective not in makers:
         raise ValueError(f"objective must be one of {', '.join(makers)}, got {objective!r}")
     return p, q, _by_recipe(makers[objective](), decoder, recipe)
+
+
+def _held(still: Step, step: Step, moves: int) -> Step:
+    """`still` for so many moves of their optimiser, `step` from then on."""
+    (optimiser,) = step.optimisers.values()
+
+    def move(batch: Batch) -> Evaluation:
+        states = optimiser.state.values()  # a checkpoint has them
+        done = max((int(state["step"]) for state in states), default=0)
+        return (still if done < moves else step).move(batch)
+
+    return replace(step, move=move)
 
 
 def _by_recipe(step: Step, decoder: Any, recipe: Recipe) -> Step:
