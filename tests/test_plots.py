@@ -722,7 +722,7 @@ def test_terms_survive_missing_values_and_single_runs():
     tidy(plots.terms(history(), show=["distortion"]))
     passes = plots.terms(history(), show=["rate"], along="pass")
     tidy(passes)
-    assert passes.axes[0].get_xlabel() == "pass" and "against the training pass" in passes.alt
+    assert passes.axes[0].get_xlabel() == "pass" and "against the pass" in passes.alt
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ class BoundMarks:
             self.sizes[-1], -0.12, "chance", ha="right", va="top", fontsize=10, color=style.NOTE
         )
         (self.exact,) = ax.plot([], [], color=style.EXACT, lw=1.6, zorder=1)
-        self.word = halo(ax.text(self.sizes[0] * 1.08, 0, "", fontsize=10, color=style.NOTE))
+        word = ax.text(self.sizes[0] * 1.08, 0, "", fontsize=10, color=style.NOTE, zorder=6)
+        self.word = halo(word)
         self.runs = LineCollection([], colors=COLOUR, linewidths=0.5, alpha=0.45, zorder=2)
         ax.add_collection(self.runs, autolim=False)
         (self.mean,) = ax.plot([], [], color=COLOUR, lw=2.4, zorder=3)

@@ -236,9 +236,8 @@ def terms(
         if column == len(chosen) - 1:
             beside(ax, _ends(history, kept, smooth))
         heading(ax, term.replace("_", " "), _note(units, smooth, max(map(len, kept.values()))))
-    picture.alt = (
-        f"{', '.join(chosen)} in {units} against the training {along} for {', '.join(history)}."
-    )
+    counted = f"{'training ' * (along == 'step')}{along}"
+    picture.alt = f"{', '.join(chosen)} in {units} against the {counted} for {', '.join(history)}."
     return picture
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lvmlab.plots import style
 from lvmlab.plots.frames import ceiling as hatched
-from lvmlab.plots.frames import heading, live, names, number, place, three, ticks
+from lvmlab.plots.frames import halo, heading, live, names, number, place, three, ticks
 from lvmlab.plots.planes import Density
 from lvmlab.widgets.dial_films import DialFilm, DialRecording
 from lvmlab.widgets.dial_marks import DialTable, MeterMarks, SpaceMarks
@@ -205,9 +205,11 @@ def _as_columns(table: DialTable, models: list, seed: int, step: int) -> style.P
         spread = f"{number(float(now.min()), 1)} to {number(float(now.max()), 1)}"
         note = f"{film.seeds} seeds: {spread}" if film.seeds > 1 else ""
         heading(marks.data, name, note, style.look(name).colour)
-        marks.data.text(
-            0.035, 0.035, f"I = {number(float(now[seed]), 1)} nats", fontsize=13,
-            fontweight="bold", transform=marks.data.transAxes, zorder=6,
+        halo(
+            marks.data.text(
+                0.035, 0.035, f"I = {number(float(now[seed]), 1)} nats", fontsize=13,
+                fontweight="bold", transform=marks.data.transAxes, zorder=6,
+            )
         )  # fmt: skip
         for ax in (marks.data, marks.floor):
             if column:
