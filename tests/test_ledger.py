@@ -378,11 +378,13 @@ def test_a_number_that_two_studies_name_is_counted_once(monkeypatch, states, mea
 def test_what_differs_looks_inside_recipes_and_sets():
     def size(epochs, rows):
         sets = {"mnist": {"rows": rows, "lr": 1}}
-        return {"recipe": Recipe(epochs, looks=2), "sets": sets, "minutes": rows}
+        systems = {"narrow": Recipe(epochs, looks=1)}
+        one = Recipe(epochs, looks=2)
+        return {"recipe": one, "sets": sets, "systems": systems, "minutes": rows}
 
     table = {"lesson": size(4, 9), "paper": size(256, 60) | {"seeds": 4}}
     told = compare.differs(table, "lesson", 4)
-    assert told == "epochs 4 (paper 256), mnist rows 9 (paper 60)"
+    assert told == "epochs 4 (paper 256), mnist rows 9 (paper 60), narrow epochs 4 (paper 256)"
 
 
 def test_small_studies_of_texts_are_told_beside_the_papers_own_size(monkeypatch, runs):

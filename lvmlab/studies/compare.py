@@ -307,7 +307,9 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
         if hasattr(value, "_asdict"):
             found |= value._asdict()
         elif isinstance(value, dict):
-            found |= {f"{one} {n}": v for one, inside in value.items() for n, v in inside.items()}
+            for one, inside in value.items():
+                parts = inside._asdict() if hasattr(inside, "_asdict") else inside
+                found |= {f"{one} {part}": v for part, v in parts.items()}
         else:
             found[name] = value
     return found
