@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +99,19 @@ def test_only_from_random_places_do_two_seeds_of_tsne_differ_by_much():
             one, other = (pdist(planar_map(z, "tsne", s, start=start)) for s in (0, 1))
             alike[start] = np.corrcoef(one, other)[0, 1]
         assert alike["pca"] > 0.99 and alike["random"] < 0.9  # 1.00, and 0.70 to 0.71
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_umap_leaves_the_threads_of_torch_alone(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        check_map("umap")
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.slow

@@ -142,10 +142,16 @@ def _umap(z: np.ndarray, seed: int, start: str) -> np.ndarray:
     neighbours = min(NEIGHBOURS, len(z) - 1)
     search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(z)
     distances, indices = search.kneighbors(z)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no TensorFlow, and no placing of new points: not needed
-        import umap
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no TensorFlow, no placing of new points: not needed
+            import umap
 
-        known = (indices, distances)
-        mapper = umap.UMAP(neighbours, precomputed_knn=known, random_state=seed, n_jobs=1)
-        return mapper.fit_transform(z).astype(np.float64)
+            known = (indices, distances)
+            mapper = umap.UMAP(neighbours, precomputed_knn=known, random_state=seed, n_jobs=1)
+            return mapper.fit_transform(z).astype(np.float64)
+    finally:
+        # numba sets OpenMP's number for the whole process: beside another one, two threads of a
+        # small step wait for each other
+        torch.set_num_threads(threads)
